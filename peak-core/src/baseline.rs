@@ -1,0 +1,304 @@
+//! Global statistics tables: the history of all keys.
+
+use crate::{CountMoments, ErrorKind, Key, KeyWindow, Merge, Result, Span, Timestamp, Window};
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::time::Duration;
+
+/// What a baseline remembers of one window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// The window.
+    pub span: Span,
+    /// The number of records.
+    pub events: u64,
+    /// The moments of the records per sample.
+    pub samples: CountMoments,
+}
+
+/// The history of one key: the windows in which it had records, in order of time.
+///
+/// Windows are kept as they were, so everything derived from them is exact, and forgetting a window
+/// is the same as never having learned it. Windows in which a key had no records are not stored;
+/// the [`GlobalTable`] knows which windows were learned at all.
+///
+/// Baselines merge across time. The merge is a union; when both sides hold the same window, built
+/// from different records, the larger one stays.
+///
+/// ```
+/// use peak_core::{Baseline, Span, Window};
+///
+/// let days = Span::days("2020-11-01", "2020-11-03")?;
+/// let mut baseline = Baseline::default();
+/// baseline.learn(days[0], &Window { events: 10, ..Window::default() })?;
+/// baseline.learn(days[1], &Window { events: 14, ..Window::default() })?;
+/// assert_eq!(baseline.events().mean(), Some(12.0));
+/// assert!(baseline.learn(days[1], &Window::default()).is_err()); // not twice
+/// # Ok::<(), peak_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<Past>")]
+pub struct Baseline {
+    /// Sorted; no two are equal in span.
+    windows: Vec<Past>,
+}
+
+impl From<Vec<Past>> for Baseline {
+    fn from(mut windows: Vec<Past>) -> Self {
+        let size =
+            |past: &Past| (past.events, past.samples.n(), past.samples.sum_of_squares(), past.samples.max());
+        windows.sort_unstable_by_key(|past| (past.span, Reverse(size(past))));
+        windows.dedup_by_key(|past| past.span);
+        Baseline { windows }
+    }
+}
+
+impl Baseline {
+    /// Adds a window to the history, at its place in time.
+    ///
+    /// # Errors
+    /// When it overlaps a window of the history: its records would count twice.
+    pub fn learn(&mut self, span: Span, window: &Window) -> Result<()> {
+        let at = self.windows.partition_point(|past| past.span < span);
+        refuse_overlap(span, self.windows[..at].last().map(|past| past.span))?;
+        refuse_overlap(span, self.windows.get(at).map(|past| past.span))?;
+        self.windows.insert(at, Past { span, events: window.events, samples: window.samples });
+        Ok(())
+    }
+
+    /// Forgets the windows that end at `horizon` or before it.
+    pub fn forget_before(&mut self, horizon: Timestamp) {
+        let gone = self.windows.partition_point(|past| past.span.end() <= horizon);
+        self.windows.drain(..gone);
+    }
+
+    /// The windows, in order of time.
+    #[must_use]
+    pub fn windows(&self) -> &[Past] {
+        &self.windows
+    }
+
+    /// The moments of the records per window, over the windows with records.
+    #[must_use]
+    pub fn events(&self) -> CountMoments {
+        self.windows.iter().map(|past| past.events).collect()
+    }
+
+    /// The moments of the distinct samples per window, over the windows with records.
+    #[must_use]
+    pub fn distinct(&self) -> CountMoments {
+        self.windows.iter().map(|past| past.samples.n()).collect()
+    }
+}
+
+impl Merge for Baseline {
+    fn merge(&mut self, other: &Self) {
+        if !other.windows.is_empty() {
+            let mut windows = std::mem::take(&mut self.windows);
+            windows.extend(&other.windows);
+            *self = windows.into();
+        }
+    }
+}
+
+fn refuse_overlap(window: Span, neighbour: Option<Span>) -> Result<()> {
+    match neighbour.filter(|learned| learned.overlaps(window)) {
+        Some(learned) => Err(ErrorKind::AlreadyLearned { window, learned }.into()),
+        None => Ok(()),
+    }
+}
+
+/// The global statistics table (GST): the baselines of all keys over a sliding horizon.
+///
+/// ```
+/// use peak_core::{GlobalTable, Key, KeyWindow, Span, Window};
+/// use std::time::Duration;
+///
+/// let mut table = GlobalTable::new(Duration::from_secs(7 * 86_400));
+/// let key = Key::new(["malicious", "PeExeFile"]);
+/// for span in Span::days("2020-11-01", "2020-11-15")? {
+///     let window = Window { events: 60, ..Window::default() };
+///     table.learn(span, &[KeyWindow { key: key.clone(), span, window }])?;
+/// }
+/// assert_eq!(table.learned().len(), 7); // the horizon holds a week
+/// assert_eq!(table.get(&key).unwrap().events().sum(), 7 * 60);
+/// # Ok::<(), peak_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GlobalTable {
+    /// How far back from the newest window the table remembers; `None` is forever.
+    horizon: Option<Duration>,
+    /// The windows that were learned and are within the horizon, sorted.
+    learned: Vec<Span>,
+    /// No baseline is empty.
+    baselines: IndexMap<Key, Baseline, RandomState>,
+}
+
+impl GlobalTable {
+    /// An empty table that remembers windows up to this age, counted from the end of the newest.
+    #[must_use]
+    pub fn new(horizon: Duration) -> Self {
+        GlobalTable { horizon: Some(horizon), ..GlobalTable::default() }
+    }
+
+    /// Adds a finished window of all keys to the history and forgets what has left the horizon.
+    /// Keys that are not listed had no records; windows without records are not stored.
+    ///
+    /// # Errors
+    /// When the window overlaps one that was learned already, or lies before the horizon. The table
+    /// is unchanged then.
+    pub fn learn(&mut self, span: Span, windows: &[KeyWindow]) -> Result<()> {
+        let at = self.learned.partition_point(|learned| *learned < span);
+        refuse_overlap(span, self.learned[..at].last().copied())?;
+        refuse_overlap(span, self.learned.get(at).copied())?;
+        match self.start_of_horizon() {
+            Some(horizon) if span.end() <= horizon => {
+                return Err(ErrorKind::TooOld { window: span, horizon }.into());
+            }
+            _ => self.learned.insert(at, span),
+        }
+        for KeyWindow { key, window, .. } in windows.iter().filter(|found| found.window.events > 0) {
+            match self.baselines.get_mut(key) {
+                Some(baseline) => baseline.learn(span, window)?,
+                None => self.baselines.entry(key.clone()).or_default().learn(span, window)?,
+            }
+        }
+        self.forget();
+        Ok(())
+    }
+
+    /// The history of a key, when it had records within the horizon.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<&Baseline> {
+        self.baselines.get(key)
+    }
+
+    /// The keys and their histories, in the order in which the keys were first learned.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Key, &Baseline)> {
+        self.baselines.iter()
+    }
+
+    /// The windows that were learned and are within the horizon, in order of time.
+    #[must_use]
+    pub fn learned(&self) -> &[Span] {
+        &self.learned
+    }
+
+    fn start_of_horizon(&self) -> Option<Timestamp> {
+        let newest = self.learned.iter().map(|span| span.end()).max()?;
+        self.horizon.map(|horizon| newest.saturating_sub(horizon))
+    }
+
+    fn forget(&mut self) {
+        let Some(horizon) = self.start_of_horizon() else { return };
+        self.learned.retain(|span| span.end() > horizon);
+        self.baselines.retain(|_, baseline| {
+            baseline.forget_before(horizon);
+            !baseline.windows.is_empty()
+        });
+    }
+}
+
+/// The union of both histories, over the shorter of the two horizons.
+impl Merge for GlobalTable {
+    fn merge(&mut self, other: &Self) {
+        self.horizon = [self.horizon, other.horizon].into_iter().flatten().min();
+        self.learned.extend(&other.learned);
+        self.learned.sort_unstable();
+        self.learned.dedup();
+        for (key, baseline) in &other.baselines {
+            match self.baselines.get_mut(key) {
+                Some(union) => union.merge(baseline),
+                None => drop(self.baselines.insert(key.clone(), baseline.clone())),
+            }
+        }
+        self.forget();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Windows of one second; each holds the events of three keys.
+    type Feed = Vec<(i64, [u64; 3])>;
+
+    fn feed() -> impl Strategy<Value = Feed> {
+        prop::collection::btree_map(0..40i64, prop::array::uniform3(0..4u64), 0..20)
+            .prop_map(|windows| windows.into_iter().collect())
+            .prop_shuffle()
+    }
+
+    fn span(second: i64) -> Span {
+        let at = |s: i64| Timestamp::from_millis(1_000 * s).unwrap();
+        Span::new(at(second), at(second + 1)).unwrap()
+    }
+
+    fn windows(second: i64, events: [u64; 3]) -> Vec<KeyWindow> {
+        let window =
+            |events| Window { events, samples: CountMoments::from_iter([events]), ..Window::default() };
+        let keyed = |(i, events)| KeyWindow {
+            key: Key::new([format!("k{i}")]),
+            span: span(second),
+            window: window(events),
+        };
+        events.into_iter().enumerate().map(keyed).collect()
+    }
+
+    fn table(feed: &[(i64, [u64; 3])], horizon: u64) -> GlobalTable {
+        let mut table = GlobalTable::new(Duration::from_secs(horizon));
+        for &(second, events) in feed {
+            match table.learn(span(second), &windows(second, events)) {
+                Ok(()) => {}
+                Err(error) => assert!(matches!(error.kind(), ErrorKind::TooOld { .. }), "{error}"),
+            }
+        }
+        table
+    }
+
+    #[test]
+    fn a_window_is_not_learned_twice() {
+        let mut table = table(&[(5, [1, 2, 0])], 10);
+        let before = table.clone();
+        let error = table.learn(span(5), &windows(5, [1, 2, 3])).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::AlreadyLearned { .. }));
+        assert!(error.to_string().contains("learned already"), "{error}");
+        let overlapping = Span::new(span(4).start(), span(5).end()).unwrap();
+        assert!(table.learn(overlapping, &[]).is_err());
+        assert_eq!(table, before);
+    }
+
+    proptest! {
+        #[test]
+        fn forgetting_equals_never_having_known(mut feed in feed(), horizon in 1..50u64) {
+            let newest = feed.iter().map(|(second, _)| *second).max();
+            let kept: Vec<_> = feed.iter().copied().filter(|(second, _)| newest.is_some_and(|n| n - second < horizon as i64)).collect();
+            prop_assert_eq!(table(&feed, horizon), table(&kept, horizon));
+            feed.sort_unstable();
+            prop_assert_eq!(table(&feed, horizon), table(&kept, horizon));
+        }
+
+        #[test]
+        fn histories_learned_apart_merge_to_the_whole(feed in feed(), horizon in 1..50u64, split in 0..20usize) {
+            let (left, right) = feed.split_at(split.min(feed.len()));
+            let mut merged = table(left, horizon);
+            merged.merge(&table(right, horizon));
+            prop_assert_eq!(merged, table(&feed, horizon));
+        }
+
+        #[test]
+        fn merging_obeys_the_laws(a in feed(), b in feed(), c in feed(), horizons in prop::array::uniform3(1..50u64)) {
+            let [a, b, c] = [table(&a, horizons[0]), table(&b, horizons[1]), table(&c, horizons[2])];
+            crate::testing::check_merge(&a, &b, &c);
+            let key = Key::new(["k0"]);
+            let baseline = |table: &GlobalTable| table.get(&key).cloned().unwrap_or_default();
+            crate::testing::check_merge(&baseline(&a), &baseline(&b), &baseline(&c));
+            let mut twice = a.clone();
+            twice.merge(&a);
+            prop_assert_eq!(twice, a);
+        }
+    }
+}
