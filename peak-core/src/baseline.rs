@@ -150,15 +150,9 @@ impl GlobalTable {
     /// When the window overlaps one that was learned already, or lies before the horizon. The table
     /// is unchanged then.
     pub fn learn(&mut self, span: Span, windows: &[KeyWindow]) -> Result<()> {
+        self.admits(span)?;
         let at = self.learned.partition_point(|learned| *learned < span);
-        refuse_overlap(span, self.learned[..at].last().copied())?;
-        refuse_overlap(span, self.learned.get(at).copied())?;
-        match self.start_of_horizon() {
-            Some(horizon) if span.end() <= horizon => {
-                return Err(ErrorKind::TooOld { window: span, horizon }.into());
-            }
-            _ => self.learned.insert(at, span),
-        }
+        self.learned.insert(at, span);
         for KeyWindow { key, window, .. } in windows.iter().filter(|found| found.window.events > 0) {
             match self.baselines.get_mut(key) {
                 Some(baseline) => baseline.learn(span, window)?,
@@ -167,6 +161,27 @@ impl GlobalTable {
         }
         self.forget();
         Ok(())
+    }
+
+    /// Whether [`learn`](Self::learn) would take this window.
+    ///
+    /// # Errors
+    /// When it would not: the window overlaps one that was learned already, or lies before the
+    /// horizon.
+    pub fn admits(&self, span: Span) -> Result<()> {
+        let at = self.learned.partition_point(|learned| *learned < span);
+        refuse_overlap(span, self.learned[..at].last().copied())?;
+        refuse_overlap(span, self.learned.get(at).copied())?;
+        match self.start_of_horizon() {
+            Some(horizon) if span.end() <= horizon => Err(ErrorKind::TooOld { window: span, horizon }.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes how far back the table remembers, and forgets what is older.
+    pub fn set_horizon(&mut self, horizon: Duration) {
+        self.horizon = Some(horizon);
+        self.forget();
     }
 
     /// The history of a key, when it had records within the horizon.

@@ -3,7 +3,6 @@
 use crate::{Span, Timestamp};
 use serde::Serialize;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What the crates of the family return.
@@ -117,10 +116,10 @@ pub enum ErrorKind {
         value: String,
     },
     /// A snapshot or table file is damaged, foreign or of an unknown version.
-    #[error("{}: not a usable snapshot: {rule}", path.display())]
+    #[error("{name}: not a usable snapshot: {rule}")]
     Snapshot {
         /// The file.
-        path: PathBuf,
+        name: String,
         /// What was expected and what was found.
         rule: String,
     },

@@ -31,7 +31,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"PEAKSNAP";
@@ -46,20 +46,7 @@ const CHECKSUM_BYTES: u64 = 4;
 /// # Errors
 /// When the file cannot be written, or the value cannot be stored.
 pub fn save<T: Serialize + ?Sized>(path: &Path, kind: &str, version: u16, value: &T) -> Result<()> {
-    let kind_length = u8::try_from(kind.len())
-        .map_err(|_| Error::invalid("snapshot kind", "must be at most 255 bytes", kind))?;
-    write_atomically(path, |file| {
-        let mut out = Checksummed::new(file);
-        out.write_all(MAGIC)?;
-        out.write_all(&ENVELOPE.to_le_bytes())?;
-        out.write_all(&version.to_le_bytes())?;
-        out.write_all(&[kind_length])?;
-        out.write_all(kind.as_bytes())?;
-        rmp_serde::encode::write(&mut out, value)
-            .map_err(|error| out.failure.take().unwrap_or_else(|| io::Error::other(error)))?;
-        let checksum = out.hasher.finalize();
-        out.inner.write_all(&checksum.to_le_bytes())
-    })
+    write_atomically(path, |file| write(file, kind, version, value))
 }
 
 /// Loads a value that [`save`] wrote under the same kind and version.
@@ -67,30 +54,64 @@ pub fn save<T: Serialize + ?Sized>(path: &Path, kind: &str, version: u16, value:
 /// # Errors
 /// When the file cannot be read, is damaged or foreign, or holds another kind or version.
 pub fn load<T: DeserializeOwned>(path: &Path, kind: &str, version: u16) -> Result<T> {
-    let refuse = |rule: String| Error::from(ErrorKind::Snapshot { path: path.to_owned(), rule });
-    let io_error = |source| Error::io(path.display(), source);
-    let file = File::open(path).map_err(io_error)?;
-    let length = file.metadata().map_err(io_error)?.len();
+    let file = File::open(path).map_err(|source| Error::io(path.display(), source))?;
+    read(&mut BufReader::new(file), &path.display().to_string(), kind, version)
+}
 
-    let mut input = Checksummed::new(BufReader::new(file));
-    let mut magic = [0; 8];
-    let got = read_up_to(&mut input, &mut magic).map_err(io_error)?;
+/// Writes a value to a stream, in the form [`save`] gives a file.
+///
+/// # Errors
+/// When the stream cannot be written, or the value cannot be stored.
+pub fn write<T: Serialize + ?Sized>(
+    out: &mut dyn Write,
+    kind: &str,
+    version: u16,
+    value: &T,
+) -> io::Result<()> {
+    let kind_length =
+        u8::try_from(kind.len()).map_err(|_| io::Error::other("a kind has at most 255 bytes"))?;
+    let mut out = Checksummed::new(out);
+    out.write_all(MAGIC)?;
+    out.write_all(&ENVELOPE.to_le_bytes())?;
+    out.write_all(&version.to_le_bytes())?;
+    out.write_all(&[kind_length])?;
+    out.write_all(kind.as_bytes())?;
+    rmp_serde::encode::write(&mut out, value)
+        .map_err(|error| out.failure.take().unwrap_or_else(|| io::Error::other(error)))?;
+    let checksum = out.hasher.finalize();
+    out.inner.write_all(&checksum.to_le_bytes())
+}
+
+/// Reads a value from a stream that begins with a snapshot and holds nothing else. `name` names the
+/// stream in errors.
+///
+/// # Errors
+/// As [`load`].
+pub fn read<T: DeserializeOwned>(
+    input: &mut (impl Read + Seek),
+    name: &str,
+    kind: &str,
+    version: u16,
+) -> Result<T> {
+    let refuse = |rule: String| Error::from(ErrorKind::Snapshot { name: name.to_owned(), rule });
+    let io_error = |source| Error::io(name, source);
+    let length = input.seek(SeekFrom::End(0)).map_err(io_error)?;
+    input.rewind().map_err(io_error)?;
+    let mut magic = [0; MAGIC.len()];
+    let got = read_up_to(input, &mut magic).map_err(io_error)?;
     if &magic[..got] != MAGIC {
         return Err(refuse("it does not begin with PEAKSNAP".into()));
     }
-    let content = length.saturating_sub(MAGIC.len() as u64 + CHECKSUM_BYTES);
-    let copied = io::copy(&mut (&mut input).take(content), &mut io::sink()).map_err(io_error)?;
-    let computed = input.hasher.clone().finalize();
-    let mut stored = [0; 4];
-    let got = read_up_to(&mut input, &mut stored).map_err(io_error)?;
-    if copied != content || got != 4 || u32::from_le_bytes(stored) != computed {
+    let checked = length.saturating_sub(CHECKSUM_BYTES);
+    if !checksum_matches(input, checked).map_err(io_error)? {
         return Err(refuse("its checksum does not match: it is damaged or cut short".into()));
     }
 
-    let mut input = BufReader::new(File::open(path).map_err(io_error)?).take(length - CHECKSUM_BYTES);
-    let mut head = [0; MAGIC.len() + 5];
+    input.seek(SeekFrom::Start(MAGIC.len() as u64)).map_err(io_error)?;
+    let mut input = input.take(checked.saturating_sub(MAGIC.len() as u64));
+    let mut head = [0; 5];
     input.read_exact(&mut head).map_err(io_error)?;
-    let [.., e0, e1, v0, v1, kind_length] = head;
+    let [e0, e1, v0, v1, kind_length] = head;
     let (envelope, found_version) = (u16::from_le_bytes([e0, e1]), u16::from_le_bytes([v0, v1]));
     if envelope != ENVELOPE {
         return Err(refuse(format!("its envelope has version {envelope}, expected {ENVELOPE}")));
@@ -99,15 +120,25 @@ pub fn load<T: DeserializeOwned>(path: &Path, kind: &str, version: u16) -> Resul
     input.read_exact(&mut found_kind).map_err(io_error)?;
     let found_kind = String::from_utf8_lossy(&found_kind);
     if found_kind != kind || found_version != version {
-        return Err(refuse(format!(
-            "it holds {found_kind:?} version {found_version}, expected {kind:?} version {version}"
-        )));
+        let found = format!("it holds {found_kind:?} version {found_version}");
+        return Err(refuse(format!("{found}, expected {kind:?} version {version}")));
     }
     let value = rmp_serde::from_read(&mut input).map_err(|error| refuse(error.to_string()))?;
     match input.limit() {
         0 => Ok(value),
         left => Err(refuse(format!("{left} bytes are left over behind its content"))),
     }
+}
+
+/// Whether the checksum of the first `length` bytes stands behind them.
+fn checksum_matches(input: &mut (impl Read + Seek), length: u64) -> io::Result<bool> {
+    input.rewind()?;
+    let mut checked = Checksummed::new(input.take(length));
+    let copied = io::copy(&mut checked, &mut io::sink())?;
+    let computed = checked.hasher.finalize();
+    let mut stored = [0; CHECKSUM_BYTES as usize];
+    let got = read_up_to(checked.inner.into_inner(), &mut stored)?;
+    Ok(copied == length && got == stored.len() && u32::from_le_bytes(stored) == computed)
 }
 
 /// Writes a file through `write`, such that it is there as a whole or, on any failure, as it was

@@ -1,0 +1,270 @@
+//! The contract between detectors and everybody else.
+
+use peak_core::Result;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Tells whether what it looks at is strange, given what it has learned.
+///
+/// `X` is what it looks at: an [`Observation`](crate::Observation) of a key for the peak detector, a
+/// point of a series, a row of features. Judging is pure and learning is explicit, so a program
+/// decides what enters the memory; [`step`](Self::step) does both in the order that does not let a
+/// point vouch for itself.
+///
+/// Detectors are deterministic: the same input and configuration give the same bits.
+/// `peak_detectors::testing::check_detector` (feature `testing`) asserts the contract for any
+/// implementation.
+pub trait Detector<X: ?Sized> {
+    /// Judges `x` against what was learned so far, and leaves no trace.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when there is no basis for a verdict.
+    fn judge(&self, x: &X) -> Result<Verdict, Refusal>;
+
+    /// Takes `x` into the memory.
+    fn learn(&mut self, x: &X);
+
+    /// Says why [`judge`](Self::judge) says what it says about `x`. Only paid for when asked.
+    ///
+    /// # Errors
+    /// The same [`Refusal`] as `judge`.
+    fn explain(&self, x: &X) -> Result<Explanation, Refusal>;
+
+    /// Judges, then learns.
+    ///
+    /// # Errors
+    /// As [`judge`](Self::judge); `x` is learned all the same.
+    fn step(&mut self, x: &X) -> Result<Verdict, Refusal> {
+        let verdict = self.judge(x);
+        self.learn(x);
+        verdict
+    }
+
+    /// Judges what arrived together: all keys of one window of a table. A detector that decides
+    /// across keys overrides it; for a single element it always equals [`judge`](Self::judge).
+    fn judge_all(&self, together: &[X]) -> Vec<Result<Verdict, Refusal>>
+    where
+        X: Sized,
+    {
+        together.iter().map(|x| self.judge(x)).collect()
+    }
+
+    /// Learns what arrived together. A detector that borrows strength across keys overrides it; for a
+    /// single element it always equals [`learn`](Self::learn).
+    fn learn_all(&mut self, together: &[X])
+    where
+        X: Sized,
+    {
+        together.iter().for_each(|x| self.learn(x));
+    }
+}
+
+/// A detector whose memory can be saved, and restored under the program's own configuration: the
+/// configuration is the program's, the memory is the file's.
+pub trait Persist {
+    /// What is restored. The next outputs are then the same bits as of the detector that was saved.
+    type Memory: DeserializeOwned;
+
+    /// Names the kind of memory in a snapshot.
+    const KIND: &'static str;
+
+    /// The version of the memory's layout.
+    const VERSION: u16;
+
+    /// What was learned so far, in the stored form of [`Memory`](Self::Memory).
+    fn memory(&self) -> impl Serialize;
+
+    /// Replaces what was learned.
+    ///
+    /// # Errors
+    /// When the memory does not fit the configuration.
+    fn restore(&mut self, memory: Self::Memory) -> Result<()>;
+}
+
+/// What a detector says.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Ranks: the higher, the stranger. Finite; its scale is the method's own.
+    pub score: f64,
+    /// Decides. Not derived from the score by rescaling.
+    pub anomalous: bool,
+    /// The probability of something at least as strange when nothing is wrong, where the method
+    /// knows it.
+    pub p_value: Option<f64>,
+}
+
+/// Why there is no verdict. Counted in reports; never a score of 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The history is too short.
+    TooShort {
+        /// How much there is, in the method's unit: windows or points.
+        have: u64,
+        /// How much it takes.
+        need: u64,
+    },
+    /// There is nothing to look at.
+    Empty,
+    /// A value is NaN or infinite.
+    NotFinite,
+}
+
+impl Refusal {
+    /// The reason without its numbers, as reports count it.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Refusal::TooShort { .. } => "history too short",
+            Refusal::Empty => "no records",
+            Refusal::NotFinite => "not finite",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::TooShort { have, need } => write!(f, "{}: have {have}, need {need}", self.reason()),
+            _ => f.write_str(self.reason()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Why a verdict is what it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The statistic, test or feature that carried the verdict: the strongest evidence.
+    pub carried_by: Cow<'static, str>,
+    /// Everything that was looked at.
+    pub evidence: Vec<Evidence>,
+    /// The smallest change that would have kept the detector quiet; `None` when it is quiet.
+    pub counterfactual: Option<Counterfactual>,
+}
+
+/// One statistic, test or feature beside what it was measured by.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evidence {
+    /// What was measured.
+    pub statistic: Cow<'static, str>,
+    /// Its value.
+    pub actual: f64,
+    /// What is typical, where the method has an opinion.
+    pub expected: Option<f64>,
+    /// The value that must not be passed, downwards.
+    pub lower: Option<f64>,
+    /// The value that must not be passed, upwards.
+    pub upper: Option<f64>,
+    /// Whether it was passed.
+    pub exceeded: bool,
+}
+
+/// What would have kept the detector quiet: this statistic below this value.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Counterfactual {
+    /// The statistic to change.
+    pub statistic: Cow<'static, str>,
+    /// The detector is quiet below this value.
+    pub below: f64,
+}
+
+impl Explanation {
+    /// The evidence that carried the verdict.
+    #[must_use]
+    pub fn carrier(&self) -> Option<&Evidence> {
+        self.evidence.iter().find(|evidence| evidence.statistic == self.carried_by)
+    }
+}
+
+/// One line: the strongest evidence first, then what else was exceeded, then the counterfactual.
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let others = self.evidence.iter().filter(|e| e.exceeded && e.statistic != self.carried_by);
+        for (i, evidence) in self.carrier().into_iter().chain(others).enumerate() {
+            let separator = if i == 0 { "" } else { ", " };
+            write!(f, "{separator}{evidence}")?;
+        }
+        match &self.counterfactual {
+            Some(quiet) => {
+                write!(f, "; would not alert with {} below {}", quiet.statistic, short(quiet.below))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.statistic, short(self.actual))?;
+        let passed = |bound: &f64| short(*bound);
+        match (self.lower.as_ref().map(passed), self.upper.as_ref().map(passed)) {
+            (_, Some(upper)) if self.exceeded && self.lower.is_none_or(|lower| self.actual >= lower) => {
+                write!(f, " (above {upper}")?;
+            }
+            (Some(lower), _) if self.exceeded => write!(f, " (below {lower}")?,
+            (Some(lower), Some(upper)) => write!(f, " (within {lower} to {upper}")?,
+            (None, Some(upper)) => write!(f, " (not above {upper}")?,
+            (Some(lower), None) => write!(f, " (not below {lower}")?,
+            (None, None) => write!(f, " (no bound")?,
+        }
+        match self.expected {
+            Some(expected) => write!(f, ", typical {})", short(expected)),
+            None => f.write_str(")"),
+        }
+    }
+}
+
+/// A number as people read it: integers whole, others with three significant decimals.
+fn short(x: f64) -> String {
+    if x.fract() == 0.0 && x.abs() < 1e15 {
+        format!("{x:.0}")
+    } else if x.abs() >= 1000.0 || x.abs() < 0.001 {
+        format!("{x:.2e}")
+    } else {
+        let text = format!("{x:.3}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        for (x, text) in [
+            (0.0, "0"),
+            (27.0, "27"),
+            (3.6, "3.6"),
+            (0.1 + 0.2, "0.3"),
+            (12345.678, "1.23e4"),
+            (1e-7, "1.00e-7"),
+        ] {
+            assert_eq!(short(x), text);
+        }
+    }
+
+    #[test]
+    fn an_explanation_reads_as_a_sentence() {
+        let evidence = |statistic, actual, exceeded| Evidence {
+            statistic: Cow::Borrowed(statistic),
+            actual,
+            expected: Some(2.0),
+            lower: None,
+            upper: Some(3.5),
+            exceeded,
+        };
+        let explanation = Explanation {
+            carried_by: "b".into(),
+            evidence: vec![evidence("a", 4.0, true), evidence("b", 9.0, true), evidence("c", 1.0, false)],
+            counterfactual: Some(Counterfactual { statistic: "records".into(), below: 10.0 }),
+        };
+        let text =
+            "b 9 (above 3.5, typical 2), a 4 (above 3.5, typical 2); would not alert with records below 10";
+        assert_eq!(explanation.to_string(), text);
+    }
+}

@@ -1,0 +1,53 @@
+//! Detectors of peaks and anomalies in telemetry, behind one trait, and the engine that runs them.
+//!
+//! | detector | looks at | method |
+//! |---|---|---|
+//! | [`Peak`] with [`PeakRule::Classic`] | all keys of a table, window by window | local against global statistics, as telemetry-peak-analyzer decides |
+//!
+//! An [`Engine`] ties a source, the tables and a detector together:
+//!
+//! ```
+//! use peak_core::{Schema, Span, Tz};
+//! use peak_detectors::{Classic, Engine, Peak};
+//! # use peak_core::{Record, Report, Result, Source, Timestamp};
+//! # struct Feed(Schema);
+//! # impl Source for Feed {
+//! #     fn schema(&self) -> &Schema { &self.0 }
+//! #     fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report> {
+//! #         let mut report = Report::default();
+//! #         for i in 0..60i64 {
+//! #             let sample = if i < 40 { "same".to_owned() } else { i.to_string() };
+//! #             let day = if i < 10 { 0 } else { 1 };
+//! #             let time = Timestamp::from_millis(1_604_188_800_000 + day * 86_400_000 + i)?;
+//! #             let blame = [Some("7"), Some("API")];
+//! #             let record = Record { time, sample: Some(&sample), dimensions: &["unknown", "PeExeFile"], blame: &blame, measures: &[] };
+//! #             report.offer(span, &record, visit);
+//! #         }
+//! #         Ok(report)
+//! #     }
+//! # }
+//! # let feed = Feed(Schema::file_types());
+//!
+//! let classic = Classic::new(&Schema::file_types(), Tz::UTC);
+//! let mut engine = Engine::new(Peak::classic(classic));
+//! for day in Span::days("2020-11-01", "2020-11-03")? {
+//!     for found in engine.step(&feed, day)? {
+//!         println!("{found}"); // what, how strange, why, who, and what would have been normal
+//! #       assert!(found.to_string().contains("unknown / PeExeFile"), "{found}");
+//!     }
+//! }
+//! # assert_eq!(engine.history().learned().len(), 2);
+//! # Ok::<(), peak_core::Error>(())
+//! ```
+
+mod detector;
+mod engine;
+mod peak;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use detector::{Counterfactual, Detector, Evidence, Explanation, Persist, Refusal, Verdict};
+pub use engine::{Engine, Found, Observation, Step};
+pub use peak::classic::{Assessment, Classic, DayStatistics, Row, Rows, Weights};
+pub use peak::original::Number;
+pub use peak::{Peak, PeakMemory, PeakRule};

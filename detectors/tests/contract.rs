@@ -1,0 +1,58 @@
+//! Every detector keeps the contract of `peak_detectors::testing::check_detector`.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod feed;
+
+use feed::WindowShape;
+use peak_core::{Baseline, CountMoments, KeyWindow, Schema, Tz, Window};
+use peak_detectors::testing::check_detector;
+use peak_detectors::{Classic, Observation, Peak};
+
+fn shape(repeat: usize, records: u64, samples: u64, top: u64) -> WindowShape {
+    WindowShape { repeat, records, samples, top }
+}
+
+/// Quiet days, a spike, and windows that should not occur but may.
+fn windows() -> (Vec<KeyWindow>, KeyWindow, Vec<KeyWindow>) {
+    let mut days: Vec<KeyWindow> = feed::key_windows(&[
+        shape(1, 100, 100, 1),
+        shape(39, 90, 90, 1),
+        shape(1, 90_000, 9_000, 50_000),
+        shape(6, 1, 1, 1),
+    ])
+    .collect();
+    let mut odd = days.split_off(41);
+    let spike = days.split_off(40).swap_remove(0);
+    let odd_windows = [
+        Window::default(),
+        Window { events: 7, ..Window::default() },
+        Window { events: u64::MAX, samples: CountMoments::from_iter([u64::MAX]), ..Window::default() },
+        Window {
+            events: u64::MAX,
+            samples: CountMoments::from_parts(u64::MAX, u64::MAX, u128::MAX, u64::MAX),
+            ..Window::default()
+        },
+        Window { events: 0, samples: CountMoments::from_iter([3, 4]), ..Window::default() },
+    ];
+    odd.iter_mut().zip(odd_windows).for_each(|(found, window)| found.window = window);
+    (days, spike, odd)
+}
+
+fn observe<'a>(found: &'a KeyWindow, past: &'a Baseline) -> Observation<'a> {
+    Observation { key: &found.key, span: found.span, window: &found.window, past }
+}
+
+#[test]
+fn peak_with_the_classic_rule() {
+    let (days, spike, odd) = windows();
+    let past = Baseline::default();
+    let feed: Vec<_> = days.iter().map(|found| observe(found, &past)).collect();
+    let odd: Vec<_> = odd.iter().map(|found| observe(found, &past)).collect();
+    check_detector(
+        || Peak::classic(Classic::new(&Schema::file_types(), Tz::UTC)),
+        &feed,
+        &observe(&spike, &past),
+        &odd,
+    );
+}
