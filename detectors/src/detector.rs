@@ -180,11 +180,14 @@ impl Explanation {
     }
 }
 
-/// One line: the strongest evidence first, then what else was exceeded, then the counterfactual.
+/// One line: the evidence that carried the verdict, what else was exceeded, what has no bound but is
+/// good to know, and the counterfactual.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let others = self.evidence.iter().filter(|e| e.exceeded && e.statistic != self.carried_by);
-        for (i, evidence) in self.carrier().into_iter().chain(others).enumerate() {
+        let others = || self.evidence.iter().filter(|evidence| evidence.statistic != self.carried_by);
+        let exceeded = others().filter(|evidence| evidence.exceeded);
+        let unbounded = others().filter(|evidence| evidence.lower.or(evidence.upper).is_none());
+        for (i, evidence) in self.carrier().into_iter().chain(exceeded).chain(unbounded).enumerate() {
             let separator = if i == 0 { "" } else { ", " };
             write!(f, "{separator}{evidence}")?;
         }
@@ -197,24 +200,21 @@ impl fmt::Display for Explanation {
     }
 }
 
+/// The statistic and its value; in brackets, its bounds and what is typical.
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.statistic, short(self.actual))?;
-        let passed = |bound: &f64| short(*bound);
-        match (self.lower.as_ref().map(passed), self.upper.as_ref().map(passed)) {
-            (_, Some(upper)) if self.exceeded && self.lower.is_none_or(|lower| self.actual >= lower) => {
-                write!(f, " (above {upper}")?;
-            }
-            (Some(lower), _) if self.exceeded => write!(f, " (below {lower}")?,
-            (Some(lower), Some(upper)) => write!(f, " (within {lower} to {upper}")?,
-            (None, Some(upper)) => write!(f, " (not above {upper}")?,
-            (Some(lower), None) => write!(f, " (not below {lower}")?,
-            (None, None) => write!(f, " (no bound")?,
-        }
-        match self.expected {
-            Some(expected) => write!(f, ", typical {})", short(expected)),
-            None => f.write_str(")"),
-        }
+        let bounds = match (self.lower, self.upper) {
+            (_, Some(upper)) if self.actual > upper => Some(format!("above {}", short(upper))),
+            (Some(lower), _) if self.actual < lower => Some(format!("below {}", short(lower))),
+            (Some(lower), Some(upper)) => Some(format!("within {} to {}", short(lower), short(upper))),
+            (None, Some(upper)) => Some(format!("not above {}", short(upper))),
+            (Some(lower), None) => Some(format!("not below {}", short(lower))),
+            (None, None) => None,
+        };
+        let typical = self.expected.map(|expected| format!("typical {}", short(expected)));
+        let notes: Vec<String> = bounds.into_iter().chain(typical).collect();
+        if notes.is_empty() { Ok(()) } else { write!(f, " ({})", notes.join(", ")) }
     }
 }
 

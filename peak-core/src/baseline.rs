@@ -39,7 +39,7 @@ pub struct Past {
 /// # Ok::<(), peak_core::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(from = "Vec<Past>")]
+#[serde(from = "Vec<Past>", into = "Vec<Past>")]
 pub struct Baseline {
     /// Sorted; no two are equal in span.
     windows: Vec<Past>,
@@ -52,6 +52,12 @@ impl From<Vec<Past>> for Baseline {
         windows.sort_unstable_by_key(|past| (past.span, Reverse(size(past))));
         windows.dedup_by_key(|past| past.span);
         Baseline { windows }
+    }
+}
+
+impl From<Baseline> for Vec<Past> {
+    fn from(baseline: Baseline) -> Self {
+        baseline.windows
     }
 }
 
@@ -292,6 +298,10 @@ mod tests {
             let newest = feed.iter().map(|(second, _)| *second).max();
             let kept: Vec<_> = feed.iter().copied().filter(|(second, _)| newest.is_some_and(|n| n - second < horizon as i64)).collect();
             prop_assert_eq!(table(&feed, horizon), table(&kept, horizon));
+            let mut bytes = Vec::new();
+            crate::snapshot::write(&mut bytes, "table", 1, &table(&feed, horizon)).unwrap();
+            let loaded: GlobalTable = crate::snapshot::read(&mut std::io::Cursor::new(bytes), "bytes", "table", 1).unwrap();
+            prop_assert_eq!(loaded, table(&feed, horizon));
             feed.sort_unstable();
             prop_assert_eq!(table(&feed, horizon), table(&kept, horizon));
         }

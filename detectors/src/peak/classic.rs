@@ -429,7 +429,7 @@ impl Assessment {
         Verdict { score: factors.fold(0.0, f64::max), anomalous: self.is_peak(), p_value: None }
     }
 
-    /// The three conditions, and the threshold.
+    /// The three conditions, and the volume; the counterfactual is the threshold.
     #[must_use]
     pub fn explain(&self) -> Explanation {
         let conditions = self.conditions();
@@ -438,17 +438,17 @@ impl Assessment {
         let carried_by =
             fired.or(conditions.iter().max_by(strongest)).map_or(RECORDS.into(), |c| c.statistic.clone());
         let quiet = Counterfactual { statistic: RECORDS.into(), below: self.threshold.to_f64() };
-        let records = Evidence {
+        let volume = Evidence {
             statistic: RECORDS.into(),
             actual: self.records as f64,
             expected: Some(self.records_avg.to_f64()),
             lower: None,
-            upper: Some(self.threshold.to_f64()),
-            exceeded: self.reaches_threshold,
+            upper: None,
+            exceeded: false,
         };
         Explanation {
             carried_by,
-            evidence: conditions.into_iter().chain([records]).collect(),
+            evidence: conditions.into_iter().chain([volume]).collect(),
             counterfactual: self.is_peak().then_some(quiet),
         }
     }
@@ -695,7 +695,7 @@ mod tests {
             let rule = learned(&[&past]);
             let assessment = assess(&rule, &counts).unwrap();
             let explanation = assessment.explain();
-            let fired = explanation.evidence.iter().filter(|e| e.exceeded && e.statistic != RECORDS).count();
+            let fired = explanation.evidence.iter().filter(|e| e.exceeded).count();
             prop_assert_eq!(assessment.is_peak(), assessment.reaches_threshold && fired > 0);
             prop_assert_eq!(explanation.counterfactual.is_some(), assessment.is_peak());
             prop_assert!(explanation.carrier().is_some_and(|carrier| carrier.exceeded || fired == 0));

@@ -1,0 +1,1 @@
+//! Benchmarks and experiments of the peak crates; see `benches/` beside this folder.
