@@ -1,0 +1,359 @@
+//! Sets of inputs, opened one at a time.
+
+use flate2::read::MultiGzDecoder;
+use peak_core::{Error, ErrorKind, Result};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A set of inputs: files, standard input, or any stream.
+///
+/// Gzip and zstd are recognised by their first bytes, whatever the name, and a UTF-8 byte order mark
+/// is left out.
+#[derive(Debug, Clone)]
+pub struct Files {
+    origins: Vec<Origin>,
+    read: Option<Arc<AtomicU64>>,
+}
+
+#[derive(Debug, Clone)]
+enum Origin {
+    Path(PathBuf),
+    Stream { name: Arc<str>, reader: Once },
+}
+
+/// A stream until it is read.
+#[derive(Clone)]
+struct Once(Arc<Mutex<Option<Box<dyn Read + Send>>>>);
+
+impl Files {
+    /// The files that match a pattern such as `telemetry/**/*.ndjson.gz`, in order of their names.
+    /// Folders that match are left out.
+    ///
+    /// # Errors
+    /// When the pattern is no pattern, a folder cannot be read, nothing matches, or a pattern
+    /// without wildcards names a file that is not there.
+    pub fn glob(pattern: &str) -> Result<Self> {
+        if !pattern.contains(['*', '?', '[']) {
+            fs::metadata(pattern).map_err(|source| Error::io(pattern, source))?;
+            return Ok(Self::paths([pattern]));
+        }
+        let matches = glob::glob(pattern)
+            .map_err(|error| Error::invalid("file pattern", format!("must be valid ({error})"), pattern))?;
+        let mut paths = matches.collect::<Result<Vec<_>, _>>().map_err(|error| {
+            let path = error.path().to_owned();
+            Error::io(path.display(), error.into())
+        })?;
+        paths.retain(|path| !path.is_dir());
+        paths.sort_unstable();
+        paths.dedup();
+        if paths.is_empty() {
+            return Err(ErrorKind::NoFile { pattern: pattern.to_owned() }.into());
+        }
+        Ok(Self::paths(paths))
+    }
+
+    /// These files, in this order.
+    pub fn paths<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>) -> Self {
+        Self::new(paths.into_iter().map(|path| Origin::Path(path.into())).collect())
+    }
+
+    /// Standard input. It can be read only once.
+    #[must_use]
+    pub fn stdin() -> Self {
+        Self::stream("standard input", io::stdin())
+    }
+
+    /// Any stream, under the name that errors give it. It can be read only once.
+    pub fn stream(name: &str, reader: impl Read + Send + 'static) -> Self {
+        let reader = Once(Arc::new(Mutex::new(Some(Box::new(reader)))));
+        Self::new(vec![Origin::Stream { name: name.into(), reader }])
+    }
+
+    /// These inputs, then the other ones.
+    #[must_use]
+    pub fn join(mut self, other: Files) -> Self {
+        self.origins.extend(other.origins);
+        self
+    }
+
+    fn new(origins: Vec<Origin>) -> Self {
+        Files { origins, read: None }
+    }
+
+    /// Adds every byte that is read to a counter, before decompression: with
+    /// [`total_bytes`](Self::total_bytes), what a progress bar shows.
+    #[must_use]
+    pub fn count_bytes(mut self, read: Arc<AtomicU64>) -> Self {
+        self.read = Some(read);
+        self
+    }
+
+    /// The size of all files before decompression; `None` when it is not known, as for a stream.
+    #[must_use]
+    pub fn total_bytes(&self) -> Option<u64> {
+        self.origins.iter().map(Origin::bytes).sum()
+    }
+
+    /// Opens one input after the other.
+    ///
+    /// # Errors
+    /// When one cannot be opened or is a stream that was read before.
+    pub fn open(&self) -> impl Iterator<Item = Result<Input>> {
+        self.origins.iter().map(|origin| {
+            let (name, reader) = origin.open()?;
+            let reader = Counted { reader, read: self.read.clone() };
+            match decompress(reader).and_then(without_mark) {
+                Ok(reader) => Ok(Input { name, reader }),
+                Err(source) => Err(Error::io(name, source)),
+            }
+        })
+    }
+}
+
+impl Origin {
+    fn open(&self) -> Result<(Arc<str>, Box<dyn Read + Send>)> {
+        match self {
+            Origin::Path(path) => {
+                let file = File::open(path).map_err(|source| Error::io(path.display(), source))?;
+                Ok((path.to_string_lossy().into(), Box::new(file)))
+            }
+            Origin::Stream { name, reader } => match reader.take() {
+                Some(reader) => Ok((name.clone(), reader)),
+                None => Err(ErrorKind::ReadTwice { origin: name.to_string() }.into()),
+            },
+        }
+    }
+
+    fn bytes(&self) -> Option<u64> {
+        let size = |path: &Path| fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|m| m.len());
+        match self {
+            Origin::Path(path) => size(path),
+            Origin::Stream { .. } => None,
+        }
+    }
+}
+
+impl Once {
+    fn take(&self) -> Option<Box<dyn Read + Send>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Once")
+    }
+}
+
+/// An open input: its bytes, decompressed. Interrupted reads are taken up again.
+pub struct Input {
+    name: Arc<str>,
+    reader: Box<dyn Read + Send>,
+}
+
+impl Input {
+    /// The name of the file or stream, for positions and errors.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.reader.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+struct Counted {
+    reader: Box<dyn Read + Send>,
+    read: Option<Arc<AtomicU64>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.reader.read(buffer)?;
+        if let Some(read) = &self.read {
+            read.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+        Ok(bytes)
+    }
+}
+
+fn decompress(mut reader: Counted) -> io::Result<Box<dyn Read + Send>> {
+    let head = head(&mut reader, 4)?;
+    let is_gzip = head.starts_with(&[0x1f, 0x8b]);
+    let is_zstd = head == [0x28, 0xb5, 0x2f, 0xfd];
+    let whole = Cursor::new(head).chain(reader);
+    Ok(if is_gzip {
+        // A gzip file may have several members: logs are appended to, and gzip files concatenated.
+        Box::new(MultiGzDecoder::new(whole))
+    } else if is_zstd {
+        Box::new(zstd::Decoder::new(whole)?)
+    } else {
+        Box::new(whole)
+    })
+}
+
+fn without_mark(mut reader: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+    let mut head = head(&mut reader, 3)?;
+    if head == "\u{feff}".as_bytes() {
+        head.clear();
+    }
+    Ok(Box::new(Cursor::new(head).chain(reader)))
+}
+
+/// The first bytes; fewer only when the input ends.
+fn head(reader: impl Read, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    reader.take(bytes).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::io::Write;
+
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(text: &str) -> Vec<u8> {
+        zstd::encode_all(text.as_bytes(), 1).unwrap()
+    }
+
+    /// Everything the inputs hold, or the first error.
+    fn read(files: &Files) -> Result<String> {
+        let mut text = String::new();
+        for input in files.open() {
+            let mut input = input?;
+            let name = input.name().clone();
+            input.read_to_string(&mut text).map_err(|source| Error::io(name, source))?;
+        }
+        Ok(text)
+    }
+
+    /// A stream that gives one byte at a time and is interrupted before each, as a slow pipe may be.
+    struct Slow {
+        bytes: Cursor<Vec<u8>>,
+        interrupted: bool,
+    }
+
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.interrupted = !self.interrupted;
+            if self.interrupted {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let length = buffer.len().min(1);
+            self.bytes.read(&mut buffer[..length])
+        }
+    }
+
+    #[test]
+    fn compression_is_recognised_by_its_bytes() {
+        let members = [gzip("one, "), gzip("two")].concat();
+        let frames = [zstd("one, "), zstd("two")].concat();
+        for bytes in [b"one, two".to_vec(), members, frames, gzip("\u{feff}one, two")] {
+            let slow = Slow { bytes: Cursor::new(bytes), interrupted: false };
+            let mut input = Files::stream("pipe", slow).open().next().unwrap().unwrap();
+            let (mut text, mut chunk) = (Vec::new(), [0; 3]);
+            loop {
+                match input.read(&mut chunk).unwrap() {
+                    0 => break,
+                    bytes => text.extend_from_slice(&chunk[..bytes]),
+                }
+            }
+            assert_eq!(text, b"one, two");
+        }
+        for short in ["", "o", "\u{feff}"] {
+            let files = Files::stream("pipe", short.as_bytes());
+            assert_eq!(read(&files).unwrap(), short.trim_start_matches('\u{feff}'));
+        }
+    }
+
+    #[test]
+    fn damaged_compression_is_an_error_that_names_the_file() {
+        let text: String = (0..9_999).map(|i| i.to_string()).collect();
+        let (gzip, zstd) = (gzip(&text), zstd(&text));
+        for bytes in [&gzip[..gzip.len() / 2], &gzip[..12], &gzip[..5], &zstd[..zstd.len() / 2], &zstd[..4]] {
+            let error = read(&Files::stream("cut.gz", Cursor::new(bytes.to_vec()))).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
+            assert!(error.to_string().starts_with("cut.gz: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_finds_files_in_order_of_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        for name in ["b.json", "a.json", "c.txt"] {
+            fs::write(path(name), name).unwrap();
+        }
+        fs::create_dir(path("folder.json")).unwrap();
+        assert_eq!(read(&Files::glob(&path("*.json")).unwrap()).unwrap(), "a.jsonb.json");
+        assert_eq!(read(&Files::glob(&path("b.json")).unwrap()).unwrap(), "b.json");
+
+        let error = Files::glob(&path("*.csv")).unwrap_err().to_string();
+        assert_eq!(error, format!("no file matches {:?}", path("*.csv")));
+        let error = Files::glob(&path("missing.json")).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{}: ", path("missing.json"))), "{error}");
+        let error = Files::glob("a[").unwrap_err().to_string();
+        assert!(error.starts_with("file pattern: must be valid ("), "{error}");
+        assert!(error.ends_with(r#", got "a[""#), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_among_many_is_an_error_when_its_turn_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (here, missing) = (folder.path().join("here"), folder.path().join("missing"));
+        fs::write(&here, "text").unwrap();
+        let files = Files::paths([&here, &missing]);
+        let mut inputs = files.open();
+        assert!(inputs.next().unwrap().is_ok());
+        let error = inputs.next().unwrap().unwrap_err().to_string();
+        assert!(error.starts_with(&missing.display().to_string()), "{error}");
+        assert_eq!(files.total_bytes(), None);
+    }
+
+    #[test]
+    fn a_stream_is_read_once() {
+        let files = Files::stream("standard input", "text".as_bytes());
+        assert_eq!(read(&files).unwrap(), "text");
+        let error = read(&files.clone()).unwrap_err();
+        assert_eq!(error.to_string(), "standard input: can be read only once");
+        assert_eq!(files.total_bytes(), None);
+    }
+
+    #[test]
+    fn raw_bytes_are_counted_for_a_progress_bar() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, gzip("text")).unwrap();
+        let read_bytes = Arc::new(AtomicU64::new(0));
+        let files = Files::paths([path.clone(), path]).count_bytes(read_bytes.clone());
+        assert_eq!(read(&files).unwrap(), "texttext");
+        assert_eq!(Some(read_bytes.load(Ordering::Relaxed)), files.total_bytes());
+        assert_eq!(files.total_bytes(), Some(2 * gzip("text").len() as u64));
+    }
+}

@@ -1,0 +1,454 @@
+//! Cuts a stream of bytes into records, in memory that does not depend on its length.
+
+use memchr::{memchr, memchr_iter, memchr3};
+use peak_core::{Error, Position, Rejection, Result};
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The bytes of one record.
+pub(crate) struct Frame<'a> {
+    pub(crate) position: &'a Position,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// Yields the elements of a top-level array or, when the stream does not begin with `[`, its lines.
+///
+/// Blanks around records and blank lines are left out. A frame need not be JSON: it is whatever
+/// stands where a record should be.
+pub(crate) struct Framer<R> {
+    input: Buffer<R>,
+    position: Position,
+    most_bytes: usize,
+    state: State,
+}
+
+/// What comes next.
+#[derive(Clone, Copy)]
+enum State {
+    Start,
+    Line,
+    FirstElement,
+    Element,
+    AfterArray,
+    End,
+}
+
+/// Why there is no frame where one should be: the rule, and what was found instead.
+struct Fault {
+    rule: String,
+    found: String,
+}
+
+impl<R: Read> Framer<R> {
+    /// Records of more than `most_bytes` are bad ones, and not kept in memory.
+    pub(crate) fn new(name: Arc<str>, input: R, most_bytes: usize) -> Self {
+        Framer {
+            input: Buffer::new(input),
+            position: Position { file: name, record: 0, line: 1 },
+            most_bytes,
+            state: State::Start,
+        }
+    }
+
+    /// The next record, or why it is a bad one; `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Result<Frame<'_>, Rejection>>> {
+        let range = self.advance().map_err(|source| Error::io(&self.position.file, source))?;
+        let frame = |range: Range<usize>| Frame {
+            position: &self.position,
+            bytes: self.input.bytes[range].trim_ascii_end(),
+        };
+        let reject = |Fault { rule, found }| Rejection::new(self.position.clone(), None, rule, &found);
+        Ok(range.map(|range| range.map(frame).map_err(reject)))
+    }
+
+    /// Where in the buffer the next record lies.
+    fn advance(&mut self) -> io::Result<Option<Result<Range<usize>, Fault>>> {
+        loop {
+            let first = self.input.first_non_blank()?;
+            self.state = match (self.state, first) {
+                (State::Start, Some(b'[')) => {
+                    self.input.consume(1);
+                    State::FirstElement
+                }
+                (State::Start, _) => State::Line,
+                (State::FirstElement, Some(b']')) => {
+                    self.input.consume(1);
+                    State::AfterArray
+                }
+                (State::Line | State::AfterArray, None) | (State::End, _) => return Ok(None),
+                _ => break,
+            };
+        }
+        self.position.record += 1;
+        self.position.line = self.input.line;
+        let record = match self.state {
+            State::Line => self.line()?,
+            State::AfterArray => Err(self.trailer()?),
+            _ => self.element()?,
+        };
+        Ok(Some(record))
+    }
+
+    fn line(&mut self) -> io::Result<Result<Range<usize>, Fault>> {
+        let taken = self.input.take(self.most_bytes, |bytes| memchr(b'\n', bytes))?;
+        Ok(self.bounded(taken))
+    }
+
+    fn element(&mut self) -> io::Result<Result<Range<usize>, Fault>> {
+        let mut nesting = Nesting::default();
+        let taken = self.input.take(self.most_bytes, |bytes| nesting.find_end(bytes))?;
+        self.state = match taken.delimiter {
+            Some(b',') => State::Element,
+            Some(_) => State::AfterArray,
+            None => {
+                self.state = State::End;
+                let rule = "must be whole, but the file ends inside the array".to_owned();
+                return Ok(Err(Fault { rule, found: self.input.show(&taken.range) }));
+            }
+        };
+        Ok(self.bounded(taken))
+    }
+
+    /// What follows an array, up to the end of its line.
+    fn trailer(&mut self) -> io::Result<Fault> {
+        self.state = State::End;
+        let taken = self.input.take(self.most_bytes, |bytes| memchr(b'\n', bytes))?;
+        let rule = "must not follow the end of the array".to_owned();
+        Ok(Fault { rule, found: self.input.show(&taken.range) })
+    }
+
+    fn bounded(&self, taken: Taken) -> Result<Range<usize>, Fault> {
+        if !taken.is_too_long {
+            return Ok(taken.range);
+        }
+        let rule = format!("must be at most {} bytes", self.most_bytes);
+        Err(Fault { rule, found: self.input.show(&taken.range) })
+    }
+}
+
+/// How deep within an element of an array the bytes so far have led.
+#[derive(Default)]
+struct Nesting {
+    depth: usize,
+    in_string: bool,
+    is_escaped: bool,
+}
+
+impl Nesting {
+    /// Walks over the next bytes, up to the comma or bracket behind the element.
+    fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.is_escaped {
+                self.is_escaped = false;
+            } else if self.in_string {
+                // A string cannot go over a line end: one that is not closed ends there, so that it
+                // does not hide the elements behind it.
+                at += memchr3(b'"', b'\\', b'\n', &bytes[at..])?;
+                self.is_escaped = bytes[at] == b'\\';
+                self.in_string = self.is_escaped;
+            } else {
+                at += bytes[at..]
+                    .iter()
+                    .position(|byte| matches!(byte, b'"' | b',' | b'[' | b']' | b'{' | b'}'))?;
+                match bytes[at] {
+                    b'"' => self.in_string = true,
+                    b'{' | b'[' => self.depth += 1,
+                    b',' | b']' if self.depth == 0 => return Some(at),
+                    b',' => {}
+                    // The two kinds of brackets are not told apart: that is the parser's business, and
+                    // an element with a wrong one does not take its neighbours with it.
+                    _ => self.depth = self.depth.saturating_sub(1),
+                }
+            }
+            at += 1;
+        }
+        None
+    }
+}
+
+/// A buffer that counts lines and grows as far as one record needs.
+struct Buffer<R> {
+    input: R,
+    /// What was read and not consumed lies from `start` to `end`.
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// The line that `start` lies on.
+    line: u64,
+}
+
+/// A record in the buffer, already consumed.
+struct Taken {
+    range: Range<usize>,
+    /// What ended it; `None` for the end of the input.
+    delimiter: Option<u8>,
+    /// Then the range holds only its beginning.
+    is_too_long: bool,
+}
+
+impl<R: Read> Buffer<R> {
+    const CHUNK: usize = 64 << 10;
+    /// More than a [`Rejection`] quotes.
+    const SHOWN: usize = 4 * (Rejection::VALUE_CHARS + 1);
+
+    fn new(input: R) -> Self {
+        Buffer { input, bytes: vec![0; Self::CHUNK], start: 0, end: 0, line: 1 }
+    }
+
+    fn unread(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    fn show(&self, range: &Range<usize>) -> String {
+        let shown = range.start..range.end.min(range.start + Self::SHOWN);
+        match &self.bytes[shown] {
+            [] => "nothing".to_owned(),
+            bytes => String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+
+    /// Consumes blanks.
+    fn first_non_blank(&mut self) -> io::Result<Option<u8>> {
+        loop {
+            let is_blank = |byte: u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+            match self.unread().iter().enumerate().find(|(_, byte)| !is_blank(**byte)) {
+                Some((blanks, &byte)) => {
+                    self.consume(blanks);
+                    return Ok(Some(byte));
+                }
+                None => self.consume(self.end - self.start),
+            }
+            if !self.fill()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Consumes a record and its delimiter. `find` looks for the delimiter, in one piece of the input
+    /// after the other.
+    fn take(&mut self, most_bytes: usize, mut find: impl FnMut(&[u8]) -> Option<usize>) -> io::Result<Taken> {
+        let mut length = 0;
+        let mut is_too_long = false;
+        let is_delimited = loop {
+            if let Some(more) = find(&self.unread()[length..]) {
+                length += more;
+                break true;
+            }
+            length = self.unread().len();
+            if length > most_bytes {
+                is_too_long = true;
+                length = most_bytes.min(Self::SHOWN);
+                self.drop_behind(length);
+            }
+            if !self.fill()? {
+                break false;
+            }
+        };
+        let delimiter = is_delimited.then(|| self.unread()[length]);
+        is_too_long |= length > most_bytes;
+        let shown = if is_too_long { most_bytes.min(Self::SHOWN) } else { length };
+        let range = self.start..self.start + shown;
+        self.consume(length + usize::from(is_delimited));
+        Ok(Taken { range, delimiter, is_too_long })
+    }
+
+    /// Reads on; false at the end. What was consumed is overwritten.
+    fn fill(&mut self) -> io::Result<bool> {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.end == self.bytes.len() {
+            self.bytes.resize(2 * self.end, 0);
+        }
+        let bytes = self.input.read(&mut self.bytes[self.end..])?;
+        self.end += bytes;
+        Ok(bytes > 0)
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.count_lines(self.start..self.start + bytes);
+        self.start += bytes;
+    }
+
+    /// Forgets all that was read but the first `bytes` of it.
+    fn drop_behind(&mut self, bytes: usize) {
+        self.count_lines(self.start + bytes..self.end);
+        self.end = self.start + bytes;
+    }
+
+    fn count_lines(&mut self, range: Range<usize>) {
+        self.line += memchr_iter(b'\n', &self.bytes[range]).count() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const UNBOUNDED: usize = usize::MAX;
+
+    /// Hands out at most `step` bytes at a time.
+    struct Slow<'a> {
+        bytes: &'a [u8],
+        step: usize,
+    }
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(self.step);
+            self.bytes.read(&mut buffer[..length])
+        }
+    }
+
+    /// A text that begins, repeats itself `times`, and ends, without ever being in memory.
+    fn repeated(begin: &'static str, part: &'static [u8], times: u64, end: &'static str) -> impl Read {
+        let parts = (0..times).map(move |_| part);
+        let whole = begin.as_bytes().chain(Parts { parts, rest: &[] });
+        whole.chain(end.as_bytes())
+    }
+
+    struct Parts<I> {
+        parts: I,
+        rest: &'static [u8],
+    }
+
+    impl<I: Iterator<Item = &'static [u8]>> Read for Parts<I> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.rest.is_empty() {
+                self.rest = self.parts.next().unwrap_or_default();
+            }
+            self.rest.read(buffer)
+        }
+    }
+
+    /// Every frame or rejection, with its place.
+    fn frames(input: impl Read, most_bytes: usize) -> (Vec<String>, usize) {
+        let mut framer = Framer::new("f".into(), input, most_bytes);
+        let mut frames = Vec::new();
+        while let Some(frame) = framer.next().unwrap() {
+            frames.push(match frame {
+                Ok(Frame { position: Position { record, line, .. }, bytes }) => {
+                    format!("{record}/{line} {}", String::from_utf8_lossy(bytes))
+                }
+                Err(rejection) => rejection.to_string(),
+            });
+        }
+        (frames, framer.input.bytes.capacity())
+    }
+
+    fn frames_of(text: &str) -> Vec<String> {
+        frames(text.as_bytes(), UNBOUNDED).0
+    }
+
+    #[test]
+    fn lines_are_records() {
+        assert_eq!(frames_of("{1}\r\n\r\n  {2} \n\n\n{3}"), ["1/1 {1}", "2/3 {2}", "3/6 {3}"]);
+        assert_eq!(frames_of(" \n"), [""; 0]);
+    }
+
+    #[test]
+    fn elements_are_records() {
+        let text = r#" [
+            {"a": [1, {}],
+             "b": "],\"}{"} ,
+            {"a": "\\"},5
+        ] "#;
+        let expected =
+            ["1/2 {\"a\": [1, {}],\n             \"b\": \"],\\\"}{\"}", r#"2/4 {"a": "\\"}"#, "3/4 5"];
+        assert_eq!(frames_of(text), expected);
+        assert_eq!(frames_of("[ ]\n"), [""; 0]);
+    }
+
+    #[test]
+    fn a_broken_element_leaves_its_neighbours_alone() {
+        assert_eq!(frames_of("[{1]},{2}},{3}]"), ["1/1 {1]}", "2/1 {2}}", "3/1 {3}"]);
+        assert_eq!(frames_of("[,{2},]"), ["1/1 ", "2/1 {2}", "3/1 "]);
+        assert_eq!(frames_of("[{1} {2},\n{3}]"), ["1/1 {1} {2}", "2/2 {3}"]);
+        assert_eq!(frames_of("[{\"1},\n{2}},\n{3}]"), ["1/1 {\"1},\n{2}}", "2/3 {3}"]);
+    }
+
+    #[test]
+    fn an_array_must_end_where_the_file_does() {
+        let rule = "must be whole, but the file ends inside the array";
+        assert_eq!(frames_of("["), [format!("f: record 1 (line 1): {rule}, got nothing")]);
+        assert_eq!(frames_of("[{1},\n{2}"), ["1/1 {1}", &format!("f: record 2 (line 2): {rule}, got {{2}}")]);
+        assert_eq!(frames_of("[{1},"), ["1/1 {1}", &format!("f: record 2 (line 1): {rule}, got nothing")]);
+        assert_eq!(
+            frames_of("[{1}] \n{2}\n{3}"),
+            ["1/1 {1}", "f: record 2 (line 2): must not follow the end of the array, got {2}"]
+        );
+    }
+
+    #[test]
+    fn an_error_of_the_input_names_it() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("out of paper"))
+            }
+        }
+        let error = Framer::new("f".into(), Broken, UNBOUNDED).next().err().unwrap();
+        assert_eq!(error.to_string(), "f: out of paper");
+    }
+
+    #[test]
+    fn a_record_of_100_mb_is_passed_over_in_little_memory() {
+        const PART: &[u8] = &[b'x'; 10_000];
+        let most_bytes = 100_000;
+        for (begin, end) in [("{1}\n{\"a\": \"", "\"}\n{3}\n"), ("[{1},\n{\"a\": \"", "\"},\n{3}]")] {
+            let (frames, capacity) = frames(repeated(begin, PART, 10_000, end), most_bytes);
+            let beginning = format!("{{\"a\": \"{}…", "x".repeat(73));
+            assert_eq!(
+                frames,
+                [
+                    "1/1 {1}",
+                    &format!("f: record 2 (line 2): must be at most 100000 bytes, got {beginning}"),
+                    "3/3 {3}"
+                ]
+            );
+            assert!(capacity <= 2 * most_bytes, "{capacity} bytes for records of {most_bytes}");
+        }
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_the_number_of_records() {
+        let (lines, capacity) = frames(repeated("", b"{\"a\": 1}\n", 100_000, ""), UNBOUNDED);
+        assert_eq!(lines.len(), 100_000);
+        assert_eq!(lines[99_999], "100000/100000 {\"a\": 1}");
+        assert!(capacity <= 1 << 17, "{capacity}");
+    }
+
+    /// Text that looks like JSON, but seldom is.
+    fn soup() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("{\"a\": 1}"),
+            Just("["),
+            Just("]"),
+            Just("{"),
+            Just("}"),
+            Just(","),
+            Just("\""),
+            Just("\\"),
+            Just("\n"),
+            Just(" "),
+            Just("é"),
+        ];
+        prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn frames_do_not_depend_on_how_the_input_arrives(text in soup(), in_array: bool, step in 1..64usize, most in 0..40usize) {
+            let text = if in_array { format!("[{text}") } else { text };
+            for most_bytes in [most, UNBOUNDED] {
+                let (whole, _) = frames(text.as_bytes(), most_bytes);
+                let (steps, _) = frames(Slow { bytes: text.as_bytes(), step }, most_bytes);
+                prop_assert_eq!(steps, whole);
+            }
+        }
+    }
+}
