@@ -1,0 +1,236 @@
+//! The command line.
+
+use anyhow::{Result, bail};
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use clap::{Parser, ValueEnum};
+use peak_core::{BadRecords, Schema, TimeUnit, Tz};
+use peak_detectors::Classic;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Finds peaks in telemetry files, day by day, against what it has seen before.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 ran, 1 error in the input, 2 wrong arguments, 3 peaks found with --exit-code."
+)]
+pub(crate) struct Args {
+    /// Files or quoted patterns, plain, gzip or zstd; `-` is standard input.
+    #[arg(required = true)]
+    pub(crate) input: Vec<String>,
+    /// How the input is written; `auto` takes names with `.csv` in them as CSV, all else as JSON.
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Input")]
+    pub(crate) format: Format,
+    /// Separates the cells of CSV.
+    #[arg(long, default_value = ",", help_heading = "Input")]
+    pub(crate) delimiter: char,
+    /// Leave out up to this many bad records and report them, instead of stopping at the first.
+    #[arg(long, value_name = "N", help_heading = "Input")]
+    pub(crate) skip_bad: Option<u64>,
+
+    /// The fields of a known feed; own fields below replace it.
+    #[arg(long, value_enum, default_value = "file-types", help_heading = "Fields")]
+    pub(crate) preset: Preset,
+    /// The field that holds the time.
+    #[arg(long, value_name = "FIELD", requires = "dimension", help_heading = "Fields")]
+    pub(crate) time: Option<String>,
+    /// The unit of times that are numbers.
+    #[arg(long, value_enum, default_value = "ms", help_heading = "Fields")]
+    pub(crate) time_unit: Unit,
+    /// The field that names what is counted.
+    #[arg(long, value_name = "FIELD", requires = "time", help_heading = "Fields")]
+    pub(crate) sample: Option<String>,
+    /// A field whose values make the keys; give it once per dimension.
+    #[arg(long, value_name = "FIELD", requires = "sample", help_heading = "Fields")]
+    pub(crate) dimension: Vec<String>,
+    /// A field that says who sent a record; may be repeated.
+    #[arg(long, value_name = "FIELD", requires = "time", help_heading = "Fields")]
+    pub(crate) blame: Vec<String>,
+
+    /// The first day, or the first moment with --window whole, on the wall clock.
+    #[arg(long, short, value_name = "DATE", value_parser = wall_clock, help_heading = "Time")]
+    pub(crate) start: Option<NaiveDateTime>,
+    /// The day after the last, on the wall clock.
+    #[arg(long, short, value_name = "DATE", value_parser = wall_clock, help_heading = "Time")]
+    pub(crate) end: Option<NaiveDateTime>,
+    /// Instead of a start: this many days before the end.
+    #[arg(long, short, value_name = "DAYS", conflicts_with = "start", help_heading = "Time")]
+    pub(crate) delta: Option<u32>,
+    /// Instead of an end: the midnight this many days ago.
+    #[arg(long, short = 'k', value_name = "DAYS", conflicts_with = "end", help_heading = "Time")]
+    pub(crate) delay: Option<u32>,
+    /// What is judged at once: `day`, a length such as `6h` or `15m`, or `whole`, from start to end.
+    #[arg(long, default_value = "day", help_heading = "Time")]
+    pub(crate) window: Window,
+    /// The time zone of the wall clock.
+    #[arg(long, default_value = "UTC", help_heading = "Time")]
+    pub(crate) zone: Tz,
+    /// What the clock shows, instead of asking it.
+    #[arg(long, value_name = "DATE", value_parser = wall_clock, help_heading = "Time")]
+    pub(crate) now: Option<NaiveDateTime>,
+
+    /// A key needs this many records to be a peak, whatever its history says; 0 is none.
+    #[arg(long, short, value_name = "N", allow_hyphen_values = true, help_heading = "Rule")]
+    pub(crate) threshold: Option<i64>,
+    /// Thresholds of at least N for keys with this value in this dimension; may be repeated.
+    #[arg(long, value_name = "DIMENSION=VALUE:N", help_heading = "Rule")]
+    pub(crate) floor: Vec<Floor>,
+
+    /// The history, kept from run to run; created when it is not there.
+    #[arg(long, short = 'm', value_name = "FILE", help_heading = "History")]
+    pub(crate) history: Option<PathBuf>,
+    /// Start from a global table of the original, telemetry-peak-analyzer.
+    #[arg(long, value_name = "FILE", help_heading = "History")]
+    pub(crate) import_gst: Option<PathBuf>,
+    /// Write the global table as the original does.
+    #[arg(long, value_name = "FILE", help_heading = "History")]
+    pub(crate) export_gst: Option<PathBuf>,
+
+    /// Write JSON lines instead of a table.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Also write the peaks to a file, as JSON lines.
+    #[arg(long, short, value_name = "FILE", help_heading = "Output")]
+    pub(crate) output: Option<PathBuf>,
+    /// Also write the peaks of the only window as the original does.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) original_peaks: Option<PathBuf>,
+    /// End with exit code 3 when peaks were found.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) exit_code: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Format {
+    Auto,
+    Json,
+    Csv,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Preset {
+    FileTypes,
+    NetworkEvents,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Unit {
+    S,
+    Ms,
+    Us,
+    Ns,
+}
+
+/// What is judged at once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Window {
+    Day,
+    Length(std::time::Duration),
+    Whole,
+}
+
+/// A floor as it is written: `task.severity=malicious:90`.
+#[derive(Debug, Clone)]
+pub(crate) struct Floor {
+    dimension: String,
+    value: String,
+    records: u64,
+}
+
+/// Arguments that contradict each other.
+#[derive(Debug)]
+pub(crate) struct UsageError(pub(crate) String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+impl Args {
+    /// The fields: one's own where a time field is given, else the preset's.
+    pub(crate) fn schema(&self) -> Result<Schema> {
+        let Some(time) = &self.time else {
+            return Ok(match self.preset {
+                Preset::FileTypes => Schema::file_types(),
+                Preset::NetworkEvents => Schema::network_events(),
+            });
+        };
+        let unit = match self.time_unit {
+            Unit::S => TimeUnit::Seconds,
+            Unit::Ms => TimeUnit::Milliseconds,
+            Unit::Us => TimeUnit::Microseconds,
+            Unit::Ns => TimeUnit::Nanoseconds,
+        };
+        let sample = self.sample.clone().unwrap_or_default();
+        let schema = Schema::builder().time(time).time_unit(unit).sample(sample);
+        Ok(schema.dimensions(&self.dimension).blame(&self.blame).build()?)
+    }
+
+    /// The classic rule, without history.
+    pub(crate) fn rule(&self, schema: &Schema) -> Result<Classic> {
+        let preset = matches!(self.preset, Preset::FileTypes) && self.time.is_none();
+        let rule = if preset { Classic::file_types(self.zone) } else { Classic::new(schema, self.zone) };
+        let with_floor =
+            |rule: Classic, floor: &Floor| rule.with_floor(&floor.dimension, &floor.value, floor.records);
+        let rule = self.floor.iter().try_fold(rule, with_floor)?;
+        Ok(rule.with_threshold(self.threshold))
+    }
+
+    pub(crate) fn on_bad_record(&self) -> BadRecords {
+        self.skip_bad.map_or(BadRecords::Reject, BadRecords::Skip)
+    }
+
+    pub(crate) fn delimiter(&self) -> Result<u8> {
+        match u8::try_from(self.delimiter) {
+            Ok(byte) if byte.is_ascii() => Ok(byte),
+            _ => {
+                bail!(UsageError(format!("--delimiter must be an ASCII character, got {:?}", self.delimiter)))
+            }
+        }
+    }
+}
+
+/// A date, or a date and a time of day, on the wall clock.
+fn wall_clock(text: &str) -> Result<NaiveDateTime, String> {
+    let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").map(|date| date.and_time(NaiveTime::MIN));
+    let formats = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
+    let time = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+    time.or(date().ok())
+        .ok_or_else(|| "must be a date YYYY-MM-DD, possibly with a time of day HH:MM[:SS]".into())
+}
+
+impl std::str::FromStr for Window {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rule = || format!("must be `day`, `whole`, or a length such as 6h, 15m or 90s, got {text:?}");
+        match text {
+            "day" => return Ok(Window::Day),
+            "whole" => return Ok(Window::Whole),
+            _ => {}
+        }
+        let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(rule)?;
+        let seconds = match unit {
+            "h" => 3600,
+            "m" => 60,
+            "s" => 1,
+            _ => return Err(rule()),
+        };
+        let count: u32 = number.parse().ok().filter(|&count| count > 0).ok_or_else(rule)?;
+        Ok(Window::Length(std::time::Duration::from_secs(u64::from(count) * seconds)))
+    }
+}
+
+impl std::str::FromStr for Floor {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = || {
+            let (dimension, rest) = text.split_once('=')?;
+            let (value, records) = rest.rsplit_once(':')?;
+            Some(Floor { dimension: dimension.into(), value: value.into(), records: records.parse().ok()? })
+        };
+        parts().ok_or_else(|| format!("must be DIMENSION=VALUE:N, got {text:?}"))
+    }
+}

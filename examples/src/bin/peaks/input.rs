@@ -1,0 +1,92 @@
+//! Opening the input, and showing how much of it was read.
+
+use crate::args::{Args, Format};
+use anyhow::Result;
+use indicatif::{HumanBytes, ProgressBar, ProgressState, ProgressStyle};
+use peak_core::{Error, Schema, Source};
+use peak_csv::CsvFiles;
+use peak_files::Files;
+use peak_json::JsonFiles;
+use std::fmt::Write;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// An open feed.
+pub(crate) struct Feed {
+    source: Box<dyn Source>,
+    progress: ProgressBar,
+    /// Holds standard input, which has to be read several times; removed with the feed.
+    _spool: Option<TempDir>,
+}
+
+impl Feed {
+    pub(crate) fn source(&self) -> &dyn Source {
+        &*self.source
+    }
+
+    /// Takes the progress off the terminal.
+    pub(crate) fn finish(&self) {
+        self.progress.finish_and_clear();
+    }
+}
+
+/// Opens what the arguments name.
+pub(crate) fn open(args: &Args, schema: &Schema) -> Result<Feed> {
+    let (files, spool) = files(&args.input)?;
+    let read = Arc::new(AtomicU64::new(0));
+    let files = files.count_bytes(Arc::clone(&read));
+    let source: Box<dyn Source> = if is_csv(args) {
+        let csv = CsvFiles::new(files, schema.clone());
+        Box::new(csv.delimiter(args.delimiter()?)?.on_bad_record(args.on_bad_record()))
+    } else {
+        Box::new(JsonFiles::new(files, schema.clone()).on_bad_record(args.on_bad_record()))
+    };
+    Ok(Feed { source, progress: progress(read)?, _spool: spool })
+}
+
+/// All files of all patterns.
+fn files(inputs: &[String]) -> Result<(Files, Option<TempDir>)> {
+    let mut files = Files::paths::<&Path>([]);
+    let mut spool = None;
+    for input in inputs {
+        if input == "-" {
+            let folder = tempfile::tempdir()?;
+            let path = folder.path().join("standard input");
+            File::create(&path)
+                .and_then(|mut file| io::copy(&mut io::stdin().lock(), &mut file))
+                .map_err(|error| Error::io("standard input", error))?;
+            files = files.join(Files::paths([path]));
+            spool = Some(folder);
+        } else {
+            files = files.join(Files::glob(input)?);
+        }
+    }
+    Ok((files, spool))
+}
+
+fn is_csv(args: &Args) -> bool {
+    match args.format {
+        Format::Csv => true,
+        Format::Json => false,
+        Format::Auto => args.input.iter().all(|input| input.contains(".csv")),
+    }
+}
+
+/// A line with the bytes read so far, on a terminal only.
+fn progress(read: Arc<AtomicU64>) -> Result<ProgressBar> {
+    let bytes = move |_: &ProgressState, line: &mut dyn Write| {
+        // A progress line that cannot be written is no reason to stop.
+        let _ = write!(line, "{}", HumanBytes(read.load(Ordering::Relaxed)));
+    };
+    let progress = ProgressBar::new_spinner();
+    progress.set_style(
+        ProgressStyle::with_template("{spinner} {read} read in {elapsed}")?.with_key("read", bytes),
+    );
+    progress.enable_steady_tick(Duration::from_millis(100));
+    Ok(progress)
+}

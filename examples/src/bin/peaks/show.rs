@@ -1,0 +1,90 @@
+//! What people and programs get to see.
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{ContentArrangement, Table};
+use peak_core::{Span, Tz};
+use peak_detectors::{Found, Step};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+/// The peaks as a table: when and what, how much, why, and who.
+pub(crate) fn table<'a>(found: impl Iterator<Item = &'a Found>, zone: Tz) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    if table.width().is_none() {
+        table.set_width(WIDTH_WITHOUT_TERMINAL);
+    }
+    table.set_header(["window", "key", "records / samples", "why", "top samples and senders"]);
+    for peak in found {
+        table.add_row([
+            window(peak.span, zone),
+            peak.key.values().collect::<Vec<_>>().join("\n"),
+            format!("{} / {}", peak.window.events, peak.window.distinct()),
+            why(peak),
+            who(peak),
+        ]);
+    }
+    table
+}
+
+const WIDTH_WITHOUT_TERMINAL: u16 = 150;
+
+/// The date of a whole day; else both ends.
+fn window(span: Span, zone: Tz) -> String {
+    let (start, end) = (span.start().local(zone), span.end().local(zone));
+    let is_day = start.time() == end.time()
+        && start.time() == chrono::NaiveTime::MIN
+        && start.date().succ_opt() == Some(end.date());
+    if is_day { start.date().to_string() } else { format!("{start}\nto {end}") }
+}
+
+/// Each piece of evidence on a line, the one that carried the verdict first.
+fn why(peak: &Found) -> String {
+    peak.explanation.to_string().replace("), ", ")\n").replace("; ", "\n")
+}
+
+/// The most frequent values of each field, with their shares.
+fn who(peak: &Found) -> String {
+    let value = |(share, part): &(&peak_core::Share, f64)| {
+        format!("{} {:.0}%", shortened(&share.label), 100.0 * part)
+    };
+    let field = |(field, top): (&str, Vec<_>)| {
+        let name = field.rsplit('.').next().unwrap_or(field);
+        format!("{name}: {}", top.iter().take(3).map(value).collect::<Vec<_>>().join(", "))
+    };
+    peak.blame().map(field).collect::<Vec<_>>().join("\n")
+}
+
+/// A long label by its first characters.
+fn shortened(label: &str) -> String {
+    const LONGEST: usize = 16;
+    if label.chars().count() <= LONGEST {
+        label.to_owned()
+    } else {
+        label.chars().take(LONGEST - 4).chain("…".chars()).collect()
+    }
+}
+
+/// The peaks as JSON, one object a line.
+pub(crate) fn json_lines<'a>(out: &mut dyn Write, found: impl Iterator<Item = &'a Found>) -> io::Result<()> {
+    for peak in found {
+        serde_json::to_writer(&mut *out, peak)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// What was read and judged, in numbers.
+pub(crate) fn summary(steps: &[Step]) -> String {
+    let (judged, peaks) = steps.iter().fold((0, 0), |(j, p), step| (j + step.judged, p + step.found.len()));
+    let mut refused: BTreeMap<&str, u64> = BTreeMap::new();
+    for (reason, count) in steps.iter().flat_map(|step| &step.refused) {
+        *refused.entry(reason).or_default() += count;
+    }
+    let refused: Vec<String> =
+        refused.iter().map(|(reason, count)| format!("{count} not judged ({reason})")).collect();
+    let report = steps.first().map(|step| step.report.to_string()).unwrap_or_default();
+    let windows = steps.len();
+    let judged = [vec![format!("{judged} keys judged in {windows} windows")], refused].concat().join(", ");
+    format!("{report}\n{judged}, {peaks} peaks")
+}
