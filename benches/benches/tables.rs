@@ -96,7 +96,7 @@ fn global(c: &mut Criterion) {
         engine
     };
     group.bench_function("judge and learn, classic", |b| {
-        b.iter_batched(started, observe, BatchSize::LargeInput)
+        b.iter_batched(started, observe, BatchSize::LargeInput);
     });
     group.finish();
 }

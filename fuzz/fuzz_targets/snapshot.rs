@@ -11,10 +11,13 @@ use std::io::Cursor;
 fuzz_target!(|bytes: &[u8]| {
     let Some((wrap, bytes)) = bytes.split_first() else { return };
     let bytes = if wrap % 2 == 0 { bytes.to_vec() } else { wrapped(bytes) };
-    let Ok(table) = snapshot::read::<GlobalTable>(&mut Cursor::new(bytes), "fuzzed", "table", 1) else { return };
+    let Ok(table) = snapshot::read::<GlobalTable>(&mut Cursor::new(bytes), "fuzzed", "table", 1) else {
+        return;
+    };
     let mut again = Vec::new();
     snapshot::write(&mut again, "table", 1, &table).expect("a loaded table can be saved");
-    let loaded: GlobalTable = snapshot::read(&mut Cursor::new(again), "saved", "table", 1).expect("a saved table loads");
+    let loaded: GlobalTable =
+        snapshot::read(&mut Cursor::new(again), "saved", "table", 1).expect("a saved table loads");
     assert_eq!(loaded, table);
     let mut union = table.clone();
     union.merge(&loaded);

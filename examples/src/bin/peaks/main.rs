@@ -18,7 +18,7 @@ use anyhow::{Result, bail};
 use args::{Args, UsageError};
 use clap::Parser;
 use peak_core::{Error, Schema, Source, Span, Windows, snapshot};
-use peak_detectors::{Classic, Engine, Observation, Peak, PeakRule, Step};
+use peak_detectors::{Assessment, Classic, Engine, Observation, Peak, PeakRule, Step};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -111,7 +111,7 @@ fn step_and_export(
     let report = source.windows(windows, &mut |window| found.push(window))?;
     if let PeakRule::Classic(rule) = engine.detector().rule() {
         let past = peak_core::Baseline::default();
-        let assess = |x: &Observation<'_>| rule.assess(x).ok().filter(|assessment| assessment.is_peak());
+        let assess = |x: &Observation<'_>| rule.assess(x).ok().filter(Assessment::is_peak);
         let peaks: Vec<_> = found
             .iter()
             .filter_map(|f| {
