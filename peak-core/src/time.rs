@@ -70,6 +70,8 @@ impl Timestamp {
     /// rounded up to milliseconds and bounded by [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
     #[must_use]
     pub fn from_local(local: NaiveDateTime, zone: Tz) -> Self {
+        // Far outside the bounds a time zone has no answer.
+        let local = local.clamp(Self::MIN.utc().naive_utc() - DAY, Self::MAX.utc().naive_utc() + DAY);
         let ceiling =
             |t: DateTime<Utc>| t.timestamp_millis() + i64::from(t.timestamp_subsec_nanos() % 1_000_000 > 0);
         let millis = match zone.from_local_datetime(&local) {
@@ -94,12 +96,14 @@ impl Timestamp {
     }
 }
 
+/// No offset from UTC exceeds it.
+const DAY: TimeDelta = TimeDelta::days(1);
+
 /// The first instant whose wall clock in `zone` is past the gap that swallowed `local`.
 fn end_of_gap(local: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
     let shows_earlier = |t: DateTime<Utc>| t.with_timezone(&zone).naive_local() < local;
-    // No offset from UTC and no gap exceeds a day.
-    let (mut before, mut after) =
-        (local.and_utc() - TimeDelta::days(2), local.and_utc() + TimeDelta::days(2));
+    // No gap exceeds a day either.
+    let (mut before, mut after) = (local.and_utc() - DAY * 2, local.and_utc() + DAY * 2);
     while after - before > TimeDelta::milliseconds(1) {
         let middle = before + (after - before) / 2;
         if shows_earlier(middle) {
@@ -515,6 +519,8 @@ mod tests {
     fn local_times_between_milliseconds_round_up() {
         let local = at("2021-09-02T10:00:00Z").local(Tz::UTC) + TimeDelta::microseconds(123_456);
         assert_eq!(Timestamp::from_local(local, Tz::UTC).to_string(), "2021-09-02T10:00:00.124Z");
+        assert_eq!(Timestamp::from_local(NaiveDateTime::MIN, Tz::Asia__Tokyo), Timestamp::MIN);
+        assert_eq!(Timestamp::from_local(NaiveDateTime::MAX, Tz::America__New_York), Timestamp::MAX);
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn rejected_value(field: &str, value: &str) -> String {
 #[test]
 fn one_bad_line_among_many_is_found_and_named() {
     const GOOD: &str = "{\"at\":0,\"id\":1,\"host.name\":\"web\"}\n";
-    let many = GOOD.repeat(100_000);
+    let many = GOOD.repeat(500_000);
     let text = format!("{many}{{\"at\":0,\"id\":1}}\n{many}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("many.ndjson");
@@ -55,12 +55,12 @@ fn one_bad_line_among_many_is_found_and_named() {
 
     let source = JsonFiles::paths([&path], schema());
     let expected = format!(
-        r#"{}: record 100001 (line 100001): field "host.name" must be present, got nothing"#,
+        r#"{}: record 500001 (line 500001): field "host.name" must be present, got nothing"#,
         path.display()
     );
     assert_eq!(scan(&source).unwrap_err().to_string(), expected);
     let report = scan(&source.on_bad_record(BadRecords::Skip(1))).unwrap();
-    assert_eq!((report.records, report.skipped), (200_000, 1));
+    assert_eq!((report.records, report.skipped), (1_000_000, 1));
     assert_eq!(report.first_skipped[0].to_string(), expected);
 }
 

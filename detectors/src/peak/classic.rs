@@ -521,7 +521,8 @@ impl DayStatistics {
     }
 
     fn of_key(pasts: &[Past], days: u64) -> Self {
-        let sum = |count: fn(&Past) -> u64| Number::from(pasts.iter().map(count).sum::<u64>());
+        let sum =
+            |count: fn(&Past) -> u64| Number::from(pasts.iter().map(count).fold(0, u64::saturating_add));
         let max = |count: fn(&Past) -> u64| Number::from(pasts.iter().map(count).max().unwrap_or(0));
         let (records, samples) = (|past: &Past| past.events, |past: &Past| past.samples.n());
         let ratio = |past: &Past| Number::from(past.events).divide(past.samples.n().into());

@@ -52,7 +52,7 @@ impl Number {
     /// The quotient, as an integer where it is one.
     pub(crate) fn divide_exactly(self, by: Number) -> Number {
         match (self, by) {
-            (Number::Int(a), Number::Int(b)) if b != 0 && a % b == 0 => Number::Int(a / b),
+            (Number::Int(a), Number::Int(b)) if a.checked_rem(b) == Some(0) => Number::Int(a / b),
             _ => self.divide(by),
         }
     }

@@ -78,7 +78,8 @@ fn with_history(mut rule: Classic, args: &Args, source: &dyn Source, windows: &W
         rule.import(&mut file, &path.display().to_string())?;
     } else if let (false, Some(first)) = (resumes, windows.first()) {
         let end = args.now.unwrap_or(first.end().local(args.zone));
-        rule.learn_days(source, end - plan::FIRST_HISTORY, end)?;
+        let start = end.checked_sub_signed(plan::FIRST_HISTORY).unwrap_or(end);
+        rule.learn_days(source, start, end)?;
         eprintln!(
             "note: no history yet, it starts from the {} days before {end}",
             plan::FIRST_HISTORY.num_days()
