@@ -1,9 +1,14 @@
 //! A source, the tables and a detector, tied together.
 
+mod late;
+
+pub use late::{Amendment, Correction};
+
 use crate::{Detector, Explanation, Persist, Verdict};
+use late::Late;
 use peak_core::{
-    Baseline, Error, GlobalTable, Key, KeyWindow, Report, Result, Schema, Share, Source, Span, Window,
-    Windows, snapshot,
+    Baseline, Error, GlobalTable, Key, KeyWindow, LocalTable, LocalTables, Report, Result, Schema, Share,
+    Source, Span, Window, Windows, snapshot,
 };
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -48,23 +53,31 @@ pub struct Observation<'a> {
 #[derive(Debug)]
 pub struct Engine<D> {
     path: Option<PathBuf>,
-    detector: D,
     /// The names of the dimensions of the history's keys, once it has any.
     dimensions: Option<Vec<String>>,
+    state: State<D>,
+    /// The windows that are open for late records, when any are to be.
+    late: Option<Late<D>>,
+}
+
+/// What verdicts depend on, and what learning changes.
+#[derive(Debug, Clone)]
+struct State<D> {
+    detector: D,
     history: GlobalTable,
 }
 
-/// What a snapshot holds.
+/// What a snapshot holds; borrowed to save, owned to load.
 #[derive(Serialize, Deserialize)]
-struct Stored<G, M> {
-    dimensions: Option<Vec<String>>,
-    history: G,
-    memory: M,
+struct Stored<N, S, L> {
+    dimensions: N,
+    state: S,
+    late: L,
 }
 
 impl<D> Engine<D>
 where
-    D: for<'a> Detector<Observation<'a>> + Persist,
+    D: for<'a> Detector<Observation<'a>> + Persist + Clone,
 {
     /// How far back an engine remembers unless told otherwise: six weeks.
     pub const HORIZON: Duration = Duration::from_secs(42 * 86_400);
@@ -72,7 +85,8 @@ where
     /// An engine without history and without a file.
     #[must_use]
     pub fn new(detector: D) -> Self {
-        Engine { path: None, detector, dimensions: None, history: GlobalTable::new(Self::HORIZON) }
+        let state = State { detector, history: GlobalTable::new(Self::HORIZON) };
+        Engine { path: None, dimensions: None, state, late: None }
     }
 
     /// An engine whose history is the file's, or empty when there is no such file yet. The
@@ -84,10 +98,10 @@ where
         let path = path.as_ref();
         let mut engine = Engine { path: Some(path.to_owned()), ..Engine::new(detector) };
         if path.try_exists().map_err(|error| Error::io(path.display(), error))? {
-            let stored: Stored<GlobalTable, D::Memory> = snapshot::load(path, D::KIND, D::VERSION)?;
+            let stored: Stored<_, StoredState<D>, Option<_>> = snapshot::load(path, D::KIND, D::VERSION)?;
             engine.dimensions = stored.dimensions;
-            engine.history = stored.history;
-            engine.detector.restore(stored.memory)?;
+            engine.late = stored.late.map(|late| Late::restore(late, &engine.state)).transpose()?;
+            engine.state.restore(stored.state)?;
         }
         Ok(engine)
     }
@@ -96,7 +110,8 @@ where
     /// are forgotten.
     #[must_use]
     pub fn with_horizon(mut self, horizon: Duration) -> Self {
-        self.history.set_horizon(horizon);
+        self.state.history.set_horizon(horizon);
+        self.late.iter_mut().for_each(|late| late.set_horizon(horizon));
         self
     }
 
@@ -117,15 +132,13 @@ where
         for &window in windows.iter() {
             self.admit(window, source.schema())?;
         }
-        let mut found = Vec::new();
-        let report = source.windows(windows, &mut |window| found.push(window))?;
-        let mut found = found.into_iter().peekable();
-        let step = |&window: &Span| {
-            let of_window = std::iter::from_fn(|| found.next_if(|next| next.span == window)).collect();
-            self.observe(window, source.schema(), of_window)
-                .map(|step| Step { report: report.clone(), ..step })
+        let schema = source.schema();
+        let (finished, report) = match self.late {
+            None => closed_windows(source, windows)?,
+            Some(_) => open_windows(source, windows)?,
         };
-        windows.iter().map(step).collect()
+        let step = |window| Ok(Step { report: report.clone(), ..self.advance(schema, window)? });
+        finished.into_iter().map(step).collect()
     }
 
     /// Judges, then learns, a finished window of all keys that was summarised elsewhere. Keys of the
@@ -133,45 +146,18 @@ where
     ///
     /// # Errors
     /// As [`step`](Self::step).
-    pub fn observe(&mut self, window: Span, schema: &Schema, mut found: Vec<KeyWindow>) -> Result<Step> {
-        self.admit(window, schema)?;
-        self.add_silent_keys(window, &mut found);
+    pub fn observe(&mut self, window: Span, schema: &Schema, found: Vec<KeyWindow>) -> Result<Step> {
+        self.advance(schema, Finished::Closed(window, found))
+    }
 
-        let nothing = Baseline::default();
-        let observations: Vec<Observation<'_>> = found
-            .iter()
-            .map(|KeyWindow { key, window: summary, .. }| Observation {
-                key,
-                span: window,
-                window: summary,
-                past: self.history.get(key).unwrap_or(&nothing),
-            })
-            .collect();
+    fn advance(&mut self, schema: &Schema, window: Finished) -> Result<Step> {
+        self.admit(window.span(), schema)?;
         let schema = Arc::new(schema.clone());
-        let mut step = Step {
-            window,
-            report: Report::default(),
-            judged: 0,
-            refused: BTreeMap::new(),
-            found: Vec::new(),
-        };
-        for (observation, judged) in observations.iter().zip(self.detector.judge_all(&observations)) {
-            match judged {
-                Err(refusal) => *step.refused.entry(refusal.reason()).or_default() += 1,
-                Ok(verdict) => {
-                    step.judged += 1;
-                    if verdict.anomalous {
-                        step.found.extend(Found::explain(&self.detector, observation, verdict, &schema));
-                    }
-                }
-            }
-        }
-        step.found
-            .sort_by(|a, b| b.verdict.score.total_cmp(&a.verdict.score).then_with(|| a.key.cmp(&b.key)));
-
-        self.detector.learn_all(&observations);
-        self.history.learn(window, &found)?;
+        let step = self.state.observe(&schema, window.span(), window.found())?;
         self.dimensions = Some(schema.dimensions().to_vec());
+        if let Some(late) = &mut self.late {
+            late.keep(window)?;
+        }
         Ok(step)
     }
 
@@ -182,44 +168,154 @@ where
     /// When the file cannot be written; it is then as it was before.
     pub fn save(&self) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
-        let stored = Stored {
-            dimensions: self.dimensions.clone(),
-            history: &self.history,
-            memory: self.detector.memory(),
-        };
+        let late = self.late.as_ref().map(Late::stored);
+        let stored = Stored { dimensions: &self.dimensions, state: self.state.stored(), late };
         snapshot::save(path, D::KIND, D::VERSION, &stored)
     }
 
     /// The global statistics table: the history of all keys.
     #[must_use]
     pub fn history(&self) -> &GlobalTable {
-        &self.history
+        &self.state.history
     }
 
     /// The detector.
     #[must_use]
     pub fn detector(&self) -> &D {
-        &self.detector
+        &self.state.detector
     }
 
     /// Refuses a window that cannot be learned, before any work is done on it.
     fn admit(&self, window: Span, schema: &Schema) -> Result<()> {
+        self.check_dimensions(schema)?;
+        self.state.history.admits(window)
+    }
+
+    fn check_dimensions(&self, schema: &Schema) -> Result<()> {
         if let Some(known) = self.dimensions.as_ref().filter(|known| *known != schema.dimensions()) {
             let rule = format!("must be {known:?}, those of the history");
             return Err(Error::invalid("dimensions", rule, format_args!("{:?}", schema.dimensions())));
         }
-        self.history.admits(window)
+        Ok(())
+    }
+}
+
+/// A finished window of all keys: still open for late records, or only its summaries.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Finished {
+    Open(LocalTable),
+    Closed(Span, Vec<KeyWindow>),
+}
+
+impl Finished {
+    fn span(&self) -> Span {
+        match self {
+            Finished::Open(table) => table.span(),
+            Finished::Closed(span, _) => *span,
+        }
     }
 
-    /// Adds the keys of the history that have no records in the window.
-    fn add_silent_keys(&self, span: Span, found: &mut Vec<KeyWindow>) {
+    fn found(&self) -> Vec<KeyWindow> {
+        match self {
+            Finished::Open(table) => table.finish(),
+            Finished::Closed(_, found) => found.clone(),
+        }
+    }
+}
+
+/// The tables of each window.
+fn open_windows(source: &dyn Source, windows: &Windows) -> Result<(Vec<Finished>, Report)> {
+    let (tables, report) = LocalTables::scan(source, windows)?;
+    Ok((tables.into_tables().into_iter().map(Finished::Open).collect(), report))
+}
+
+/// The summaries of each window, also of those without records.
+fn closed_windows(source: &dyn Source, windows: &Windows) -> Result<(Vec<Finished>, Report)> {
+    let mut found = Vec::new();
+    let report = source.windows(windows, &mut |window| found.push(window))?;
+    let mut found = found.into_iter().peekable();
+    let finished = |window| {
+        let of_window = std::iter::from_fn(|| found.next_if(|next| next.span == window)).collect();
+        Finished::Closed(window, of_window)
+    };
+    Ok((windows.iter().copied().map(finished).collect(), report))
+}
+
+/// The stored form of a [`State`].
+type StoredState<D> = (GlobalTable, <D as Persist>::Memory);
+
+impl<D> State<D>
+where
+    D: for<'a> Detector<Observation<'a>> + Persist,
+{
+    /// Judges every key of a window against the past, then learns the window.
+    fn observe(&mut self, schema: &Arc<Schema>, window: Span, found: Vec<KeyWindow>) -> Result<Step> {
+        let found = self.with_silent_keys(window, found);
+        let observations = observations(&self.history, window, &found);
+        let step = judge(&self.detector, window, &observations, schema);
+        self.detector.learn_all(&observations);
+        self.history.learn(window, &found)?;
+        Ok(step)
+    }
+
+    /// Learns a window without judging it.
+    fn learn(&mut self, window: Span, found: Vec<KeyWindow>) -> Result<()> {
+        let found = self.with_silent_keys(window, found);
+        self.detector.learn_all(&observations(&self.history, window, &found));
+        self.history.learn(window, &found)
+    }
+
+    /// The windows, and empty ones for the keys of the history that have none; in order of the keys.
+    fn with_silent_keys(&self, span: Span, mut found: Vec<KeyWindow>) -> Vec<KeyWindow> {
         found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        let silent = |key: &Key| found.binary_search_by(|window| window.key.cmp(key)).is_err();
-        let silent: Vec<Key> =
-            self.history.iter().map(|(key, _)| key).filter(|key| silent(key)).cloned().collect();
+        let is_silent = |key: &&Key| found.binary_search_by(|window| window.key.cmp(key)).is_err();
+        let silent: Vec<Key> = self.history.iter().map(|(key, _)| key).filter(is_silent).cloned().collect();
         found.extend(silent.into_iter().map(|key| KeyWindow { key, span, window: Window::default() }));
         found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        found
     }
+
+    fn stored(&self) -> (&GlobalTable, impl Serialize) {
+        (&self.history, self.detector.memory())
+    }
+
+    fn restore(&mut self, (history, memory): StoredState<D>) -> Result<()> {
+        self.history = history;
+        self.detector.restore(memory)
+    }
+}
+
+fn observations<'a>(history: &'a GlobalTable, span: Span, found: &'a [KeyWindow]) -> Vec<Observation<'a>> {
+    static NOTHING: Baseline = Baseline::new();
+    let observation = |KeyWindow { key, window, .. }: &'a KeyWindow| Observation {
+        key,
+        span,
+        window,
+        past: history.get(key).unwrap_or(&NOTHING),
+    };
+    found.iter().map(observation).collect()
+}
+
+fn judge<'a, D>(detector: &D, window: Span, observations: &[Observation<'a>], schema: &Arc<Schema>) -> Step
+where
+    D: Detector<Observation<'a>>,
+{
+    let (mut judged, mut refused, mut found) = (0, BTreeMap::new(), Vec::new());
+    for (observation, verdict) in observations.iter().zip(detector.judge_all(observations)) {
+        match verdict {
+            Err(refusal) => *refused.entry(refusal.reason()).or_default() += 1,
+            Ok(verdict) => {
+                judged += 1;
+                if verdict.anomalous {
+                    found.extend(Found::explain(detector, observation, verdict, schema));
+                }
+            }
+        }
+    }
+    found.sort_by(|a: &Found, b: &Found| {
+        b.verdict.score.total_cmp(&a.verdict.score).then_with(|| a.key.cmp(&b.key))
+    });
+    Step { window, report: Report::default(), judged, refused, found }
 }
 
 /// What a step found, and what it looked at. Iterating gives what was found, strangest first.

@@ -2,20 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use peak_core::{ErrorKind, Record, Report, Result, Schema, Source, Span, Timestamp, Tz, Windows};
-use peak_detectors::{Classic, Engine, Peak, Step};
+use peak_core::{ErrorKind, Key, Record, Report, Result, Schema, Source, Span, Timestamp, Tz, Windows};
+use peak_detectors::{Classic, Engine, Found, Peak, Step};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-/// Records in memory: millisecond, key, sample, sender.
+/// Millisecond, key, sample, sender.
+type Row = (i64, u8, u8, u8);
+
+/// Records in memory.
 struct Feed {
     schema: Schema,
-    records: Vec<(i64, u8, u8, u8)>,
+    records: Vec<Row>,
 }
 
 impl Feed {
-    fn new(records: Vec<(i64, u8, u8, u8)>) -> Self {
+    fn new(records: Vec<Row>) -> Self {
         let schema =
             Schema::builder().time("t").sample("s").dimensions(["a", "b"]).blame(["who"]).build().unwrap();
         Feed { schema, records }
@@ -58,7 +62,7 @@ fn json(steps: &[Step]) -> Vec<String> {
     steps.iter().flat_map(|step| &step.found).map(|found| serde_json::to_string(found).unwrap()).collect()
 }
 
-fn records() -> impl Strategy<Value = Vec<(i64, u8, u8, u8)>> {
+fn records() -> impl Strategy<Value = Vec<Row>> {
     prop::collection::vec((0..10_000i64, 0..3u8, 0..5u8, 0..3u8), 0..300)
 }
 
@@ -84,6 +88,60 @@ proptest! {
         }
         prop_assert_eq!(found, expected);
         prop_assert_eq!(second.history(), whole.history());
+    }
+
+    #[test]
+    fn late_records_count_as_if_they_had_come_in_time(
+        records in records(),
+        is_late in prop::collection::vec(any::<bool>(), 300),
+        learned in 1..10usize,
+        lateness in 1..4usize,
+        saved: bool,
+    ) {
+        let windows = windows();
+        let (learned, rest) = windows.split_at(learned);
+        let oldest_open = learned.len().saturating_sub(lateness);
+        let is_amendable = |record: &Row| (oldest_open..learned.len()).contains(&((record.0 / 1_000) as usize));
+        let (late, in_time): (Vec<_>, Vec<_>) = records.iter().zip(is_late).partition(|(_, is_late)| *is_late);
+        let rows = |part: &[(&Row, bool)]| -> Vec<Row> { part.iter().map(|(row, _)| **row).collect() };
+        let (late, in_time) = (Feed::new(rows(&late)), Feed::new(rows(&in_time)));
+        let all: Vec<Row> = in_time.records.iter().chain(late.records.iter().filter(|row| is_amendable(row))).copied().collect();
+        let all = Feed::new(all);
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.peak");
+        let mut engine = Engine::open(&path, detector(&all)).unwrap().with_lateness(lateness).unwrap();
+        let first = engine.run(&in_time, &Windows::new(learned.to_vec()).unwrap()).unwrap();
+        if saved {
+            engine.save().unwrap();
+            engine = Engine::open(&path, detector(&all)).unwrap().with_lateness(lateness).unwrap();
+        }
+        let amendment = engine.amend(&late).unwrap();
+
+        let mut expected = Engine::new(detector(&all));
+        let steps = expected.run(&all, &Windows::new(learned.to_vec()).unwrap()).unwrap();
+        prop_assert_eq!(engine.history(), expected.history());
+        prop_assert_eq!(engine.detector(), expected.detector());
+
+        let counted = [amendment.merged, amendment.too_late, amendment.too_early];
+        prop_assert_eq!(amendment.merged, late.records.iter().filter(|row| is_amendable(row)).count() as u64);
+        prop_assert_eq!(counted.iter().sum::<u64>(), late.records.len() as u64);
+
+        // What was found, corrected, is what is found with all records.
+        let place = |found: &Found| (found.span, found.key.clone());
+        let mut corrected: BTreeMap<_, _> = first.into_iter().flatten().map(|found| (place(&found), found)).collect();
+        for correction in amendment.corrections {
+            let before = corrected.remove(&(correction.span, correction.key.clone()));
+            prop_assert_eq!(before.map(|found| found.to_string()), correction.before.map(|found| found.to_string()));
+            corrected.extend(correction.after.map(|found| (place(&found), found)));
+        }
+        let expected_found: BTreeMap<_, _> = steps.into_iter().flatten().map(|found| (place(&found), found)).collect();
+        let verdicts = |found: BTreeMap<(Span, Key), Found>| found.into_iter().map(|(place, f)| (place, f.window, f.verdict)).collect::<Vec<_>>();
+        prop_assert_eq!(verdicts(corrected), verdicts(expected_found));
+
+        for &window in rest {
+            prop_assert_eq!(json(&[engine.step(&all, window).unwrap()]), json(&[expected.step(&all, window).unwrap()]));
+        }
     }
 
     #[test]
@@ -151,4 +209,16 @@ fn a_damaged_history_is_refused_and_kept() {
         "{error}"
     );
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn without_lateness_nothing_is_amended_and_all_is_counted() {
+    let (feed, windows) = (Feed::new(vec![(5, 1, 1, 1), (1_500, 1, 1, 1)]), windows());
+    let mut engine = Engine::new(detector(&feed));
+    engine.run(&feed, &Windows::new(windows[..2].to_vec()).unwrap()).unwrap();
+    let before = engine.history().clone();
+    let late = Feed::new(vec![(7, 1, 1, 1), (1_700, 1, 1, 1), (2_300, 1, 1, 1)]);
+    let amendment = engine.amend(&late).unwrap();
+    assert_eq!((amendment.merged, amendment.too_late, amendment.too_early), (0, 2, 1));
+    assert_eq!(engine.history(), &before);
 }

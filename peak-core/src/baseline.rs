@@ -62,6 +62,12 @@ impl From<Baseline> for Vec<Past> {
 }
 
 impl Baseline {
+    /// A history without windows.
+    #[must_use]
+    pub const fn new() -> Self {
+        Baseline { windows: Vec::new() }
+    }
+
     /// Adds a window to the history, at its place in time.
     ///
     /// # Errors

@@ -60,11 +60,7 @@ pub trait Source {
     /// # Errors
     /// As [`scan`](Self::scan).
     fn windows(&self, windows: &Windows, visit: &mut dyn FnMut(KeyWindow)) -> Result<Report> {
-        let Some(hull) = windows.hull() else { return Ok(Report::default()) };
-        let mut tables = LocalTables::new(windows);
-        let report = self.scan(hull, &mut |record| {
-            tables.add(record);
-        })?;
+        let (tables, report) = LocalTables::scan(self, windows)?;
         tables.into_tables().into_iter().flat_map(|table| table.finish()).for_each(visit);
         Ok(report)
     }

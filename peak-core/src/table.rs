@@ -1,14 +1,15 @@
 //! Local statistics tables: the tallies of all keys in short windows.
 
 use crate::key::Borrowed;
-use crate::{Key, KeyWindow, Merge, Record, Result, Span, Tally, Windows};
+use crate::{Key, KeyWindow, Merge, Record, Report, Result, Source, Span, Tally, Windows};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 /// The local statistics table (LST): the tallies of all keys in one window.
 ///
 /// Tables of the same window merge across shards, files and machines; see the crate's example.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LocalTable {
     span: Span,
     tallies: IndexMap<Key, Tally, RandomState>,
@@ -92,7 +93,7 @@ impl PartialEq for LocalTable {
 impl Eq for LocalTable {}
 
 /// A local table for each of several windows, filled in one pass over the records.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LocalTables {
     windows: Windows,
     tables: Vec<LocalTable>,
@@ -106,6 +107,19 @@ impl LocalTables {
             windows: windows.clone(),
             tables: windows.iter().map(|&span| LocalTable::new(span)).collect(),
         }
+    }
+
+    /// Counts the source's records in these windows, and reports what was read.
+    ///
+    /// # Errors
+    /// What the source returns.
+    pub fn scan<S: Source + ?Sized>(source: &S, windows: &Windows) -> Result<(Self, Report)> {
+        let mut tables = LocalTables::new(windows);
+        let Some(hull) = windows.hull() else { return Ok((tables, Report::default())) };
+        let report = source.scan(hull, &mut |record| {
+            tables.add(record);
+        })?;
+        Ok((tables, report))
     }
 
     /// Counts a record in its window, if it has one. Says whether it was counted.
