@@ -4,7 +4,7 @@ mod late;
 
 pub use late::{Amendment, Correction};
 
-use crate::{Detector, Explanation, Persist, Verdict};
+use crate::{Detector, Explanation, Persist, Refusal, Verdict};
 use late::Late;
 use peak_core::{
     Baseline, Error, GlobalTable, Key, KeyWindow, LocalTable, LocalTables, Report, Result, Schema, Share,
@@ -50,7 +50,7 @@ pub struct Observation<'a> {
 /// assert_eq!(resumed.history(), engine.history());
 /// # Ok::<(), peak_core::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Engine<D> {
     path: Option<PathBuf>,
     /// The names of the dimensions of the history's keys, once it has any.
@@ -159,6 +159,16 @@ where
             late.keep(window)?;
         }
         Ok(step)
+    }
+
+    /// Why the detector would say what it says of a finished window of one key, at this point in the
+    /// history.
+    ///
+    /// # Errors
+    /// The detector's refusal.
+    pub fn explain(&self, found: &KeyWindow) -> Result<Explanation, Refusal> {
+        let observations = observations(&self.state.history, found.span, std::slice::from_ref(found));
+        self.state.detector.explain(&observations[0])
     }
 
     /// Saves the history and the detector's memory to the engine's file, atomically. Without a file

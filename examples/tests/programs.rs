@@ -263,6 +263,23 @@ fn standard_input_and_csv_give_the_same_peaks() {
 }
 
 #[test]
+fn a_picture_is_drawn_of_each_key_with_a_peak() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = folder.path().join("pictures");
+    let days = ["--start", "2024-02-08", "--end", "2024-02-10", "--json", "--svg", text(&pictures)];
+    let peaks = found(&stdout(&peaks(&[&[TELEMETRY][..], &days[..]].concat())));
+    let picture = fs::read_to_string(pictures.join("benign___HtmlTextFile.svg")).unwrap();
+    assert!(
+        picture.starts_with("<svg")
+            && picture.contains("benign / HtmlTextFile")
+            && picture.contains("<circle"),
+        "{picture}"
+    );
+    let kinds: std::collections::BTreeSet<_> = peaks.into_iter().map(|(_, kind)| kind).collect();
+    assert_eq!(fs::read_dir(pictures).unwrap().count(), kinds.len());
+}
+
+#[test]
 fn windows_are_days_lengths_or_the_whole() {
     let judged = |more: &[&str]| {
         let output = peaks(&[&[TELEMETRY, "--start", "2024-01-20", "--json"][..], more].concat());

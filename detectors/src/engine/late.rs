@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The windows that can be amended, and the state before them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Late<D> {
     /// The most windows that are kept.
     windows: usize,

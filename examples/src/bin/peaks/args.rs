@@ -92,6 +92,9 @@ pub(crate) struct Args {
     /// Also write the peaks to a file, as JSON lines.
     #[arg(long, short, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
+    /// Also draw the history of each key with a peak into this folder, as SVG.
+    #[arg(long, value_name = "FOLDER", help_heading = "Output")]
+    pub(crate) svg: Option<PathBuf>,
     /// Also write the peaks of the only window as the original does.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) original_peaks: Option<PathBuf>,

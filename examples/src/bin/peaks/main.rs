@@ -12,6 +12,7 @@
 mod args;
 mod input;
 mod plan;
+mod plot;
 mod show;
 
 use anyhow::{Result, bail};
@@ -49,10 +50,14 @@ fn run(args: &Args) -> Result<usize> {
         None => Engine::new(Peak::classic(rule)),
     };
     let windows = without_learned(&windows, engine.history().learned())?;
+    let before = args.svg.is_some().then(|| engine.clone());
     let steps = match &args.original_peaks {
         Some(path) => vec![step_and_export(&mut engine, feed.source(), &schema, &windows, path)?],
         None => engine.run(feed.source(), &windows)?,
     };
+    if let (Some(folder), Some(before)) = (&args.svg, before) {
+        plot::draw_all(folder, before, feed.source(), &windows, &steps, args.zone)?;
+    }
     feed.finish();
 
     write_peaks(args, &steps)?;

@@ -1,0 +1,156 @@
+//! Pictures: the history of each key with a peak, and what was expected of it.
+
+use anyhow::{Result, anyhow};
+use peak_core::{Key, KeyWindow, Source, Span, Tz, Windows, snapshot};
+use peak_detectors::{Engine, Evidence, Found, Peak, Step};
+use plotters::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// One window of a key: what was seen and expected, and whether it was a peak.
+struct Point {
+    evidence: Evidence,
+    is_peak: bool,
+}
+
+/// Draws one picture per key with a peak into the folder, under the key's name.
+///
+/// `engine` is the engine as it was before the windows; they are gone through again to learn what was expected
+/// of each key at the time.
+pub(crate) fn draw_all(
+    folder: &Path,
+    mut engine: Engine<Peak>,
+    source: &dyn Source,
+    windows: &Windows,
+    steps: &[Step],
+    zone: Tz,
+) -> Result<()> {
+    let mut strangest: BTreeMap<&Key, &Found> = BTreeMap::new();
+    for found in steps.iter().flat_map(|step| &step.found) {
+        let kept = strangest.entry(&found.key).or_insert(found);
+        if found.verdict.score > kept.verdict.score {
+            *kept = found;
+        }
+    }
+    let mut histories: BTreeMap<&Key, Vec<Option<Point>>> =
+        strangest.keys().map(|key| (*key, Vec::new())).collect();
+    let mut finished = Vec::new();
+    source.windows(windows, &mut |found| finished.push(found))?;
+    let mut finished = finished.into_iter().peekable();
+    for &span in windows.iter() {
+        let of_window: Vec<KeyWindow> =
+            std::iter::from_fn(|| finished.next_if(|next| next.span == span)).collect();
+        for (key, history) in &mut histories {
+            let window = of_window.iter().find(|found| found.key == **key).map(|found| found.window.clone());
+            let found = KeyWindow { key: (*key).clone(), span, window: window.unwrap_or_default() };
+            let is_peak =
+                steps.iter().flat_map(|step| &step.found).any(|peak| peak.span == span && peak.key == **key);
+            let statistic = &strangest[*key].explanation.carried_by;
+            let evidence = engine
+                .explain(&found)
+                .ok()
+                .and_then(|why| why.evidence.into_iter().find(|e| e.statistic == *statistic));
+            history.push(evidence.map(|evidence| Point { evidence, is_peak }));
+        }
+        engine.observe(span, source.schema(), of_window)?;
+    }
+    std::fs::create_dir_all(folder)?;
+    for (key, history) in histories {
+        let title = format!("{key}: {}", strangest[key].explanation.carried_by);
+        let picture = draw(&title, windows, &history, zone)?;
+        let name: String =
+            key.to_string().chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+        snapshot::write_atomically(&folder.join(format!("{name}.svg")), |file| {
+            file.write_all(picture.as_bytes())
+        })?;
+    }
+    Ok(())
+}
+
+const SIZE: (u32, u32) = (960, 360);
+const BAND: RGBColor = RGBColor(203, 222, 240);
+const EXPECTED: RGBColor = RGBColor(90, 140, 190);
+const ACTUAL: RGBColor = RGBColor(60, 60, 60);
+const PEAK: RGBColor = RGBColor(200, 30, 30);
+
+/// The statistic over time with the band in which it was expected, as SVG. Peaks are marked.
+fn draw(title: &str, windows: &[Span], history: &[Option<Point>], zone: Tz) -> Result<String> {
+    let points: Vec<(usize, &Point)> =
+        history.iter().enumerate().filter_map(|(index, point)| Some((index, point.as_ref()?))).collect();
+    let largest = points.iter().map(|(_, point)| point.evidence.actual).fold(1.0, f64::max);
+    // A band far above everything that was seen would press the history flat.
+    let ceiling = 1.15
+        * points
+            .iter()
+            .filter_map(|(_, point)| point.evidence.upper)
+            .fold(largest, f64::max)
+            .min(2.0 * largest);
+    let upper = |point: &Point| point.evidence.upper.unwrap_or(ceiling).min(ceiling);
+    let lower = |point: &Point| point.evidence.lower.unwrap_or(0.0).max(0.0);
+    let date = |index: &usize| {
+        let start =
+            windows.get(*index).map(|window| window.start().local(zone).format("%Y-%m-%d %H:%M").to_string());
+        start.map_or_else(String::new, |start| start.trim_end_matches(" 00:00").to_owned())
+    };
+
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        area.fill(&WHITE).map_err(failed)?;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(title, ("sans-serif", 18))
+            .margin(12)
+            .x_label_area_size(30)
+            .y_label_area_size(60)
+            .build_cartesian_2d(0..history.len(), 0.0..ceiling)
+            .map_err(failed)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .x_labels(8)
+            .x_label_formatter(&date)
+            .draw()
+            .map_err(failed)?;
+        let up = points.iter().map(|(x, point)| (*x, upper(point)));
+        let down = points.iter().rev().map(|(x, point)| (*x, lower(point)));
+        chart
+            .draw_series([Polygon::new(up.chain(down).collect::<Vec<_>>(), BAND.filled())])
+            .map_err(failed)?
+            .label("expected range")
+            .legend(|(x, y)| Rectangle::new([(x, y - 5), (x + 18, y + 5)], BAND.filled()));
+        let expected = points.iter().filter_map(|(x, point)| Some((*x, point.evidence.expected?)));
+        chart
+            .draw_series(LineSeries::new(expected, EXPECTED.stroke_width(1)))
+            .map_err(failed)?
+            .label("typical")
+            .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], EXPECTED));
+        chart
+            .draw_series(LineSeries::new(
+                points.iter().map(|(x, point)| (*x, point.evidence.actual)),
+                ACTUAL.stroke_width(2),
+            ))
+            .map_err(failed)?
+            .label("seen")
+            .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], ACTUAL.stroke_width(2)));
+        let peaks = points.iter().filter(|(_, point)| point.is_peak);
+        chart
+            .draw_series(peaks.map(|(x, point)| Circle::new((*x, point.evidence.actual), 5, PEAK.filled())))
+            .map_err(failed)?
+            .label("peak")
+            .legend(|(x, y)| Circle::new((x + 9, y), 5, PEAK.filled()));
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE.mix(0.8))
+            .label_font(("sans-serif", 13))
+            .draw()
+            .map_err(failed)?;
+        area.present().map_err(failed)?;
+    }
+    Ok(svg)
+}
+
+fn failed(error: impl std::fmt::Display) -> anyhow::Error {
+    anyhow!("the picture cannot be drawn: {error}")
+}
