@@ -276,7 +276,7 @@ fn a_picture_is_drawn_of_each_key_with_a_peak() {
         "{picture}"
     );
     let kinds: std::collections::BTreeSet<_> = peaks.into_iter().map(|(_, kind)| kind).collect();
-    assert_eq!(fs::read_dir(pictures).unwrap().count(), kinds.len());
+    assert!(fs::read_dir(pictures).unwrap().count() >= kinds.len());
 }
 
 #[test]
