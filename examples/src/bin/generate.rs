@@ -30,7 +30,7 @@ use rand_distr::{Distribution, Gamma, Geometric, LogNormal, Normal, Poisson, Zip
 use rand_xoshiro::{SplitMix64, Xoshiro256PlusPlus};
 use serde::Serialize;
 
-use Effect::{Burst, Concentration, Repetition, Starts, Stops, Variety, Volume};
+use Effect::{Burst, Concentration, Repetition, Stops, Variety, Volume, Wave};
 use Fault::{Leaking, Saturated};
 use Rhythm::{Machine, Office};
 use Samples::{Circulating, MostlyNew};
@@ -72,7 +72,7 @@ const KEYS: [Key; 13] = [
     key("malicious", "PeExeFile", 60.0, Office, MostlyNew).planted(16, Volume(4.0)),
     key("malicious", "WordMsDocxFile", 110.0, Office, MostlyNew).planted(22, Concentration(0.4)),
     key("benign", "ExcelMsDocxFile", 150.0, Office, MostlyNew).planted(24, Repetition(4)),
-    key("malicious", "ElfExeFile", 200.0, Machine, MostlyNew).planted(25, Starts),
+    key("malicious", "ElfExeFile", 3600.0, Machine, MostlyNew).planted(25, Wave),
     key("suspicious", "JavascriptScriptFile", 100.0, Office, Circulating).planted(28, Variety),
     key("benign", "GzipArchiveFile", 200.0, Office, MostlyNew).planted(30, Stops),
     key("malicious", "ZipArchiveFile", 90.0, Office, MostlyNew).planted(33, Volume(4.0)),
@@ -134,8 +134,8 @@ enum Effect {
     Variety,
     /// Each sample comes this many times.
     Repetition(u32),
-    /// There were none before that day.
-    Starts,
+    /// There are none on any other day.
+    Wave,
     /// There are none from that day on.
     Stops,
 }
@@ -189,7 +189,7 @@ impl Planted {
     fn factor(&self, day: u32) -> f64 {
         match self.effect {
             Volume(factor) | Burst(factor) if day == self.day => factor,
-            Starts if day < self.day => 0.0,
+            Wave if day != self.day => 0.0,
             Stops if day >= self.day => 0.0,
             _ => 1.0,
         }
@@ -603,11 +603,13 @@ fn planted_truth(key: &Key, Planted { day, effect }: Planted) -> Result<PlantedT
             let note = format!("every sample comes {times} times, in as many records as usual");
             ("repetition", Some(times.into()), note)
         }
-        Starts => ("new_key", None, "never seen before, here to stay".into()),
+        Wave => {
+            ("new_key", None, "never seen before, as much as all others together, gone the next day".into())
+        }
         Stops => ("stopped_key", Some(0.0), "silent for good".into()),
     };
     let low = factor.is_some_and(|factor| factor < 1.0) && kind != "concentration";
-    let lasts = matches!(effect, Starts | Stops);
+    let lasts = matches!(effect, Stops);
     let sample = matches!(effect, Concentration(_)).then(|| Sample::DOMINANT.file()).transpose()?;
     Ok(PlantedTruth {
         kind,
