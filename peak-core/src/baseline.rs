@@ -1,14 +1,18 @@
 //! Global statistics tables: the history of all keys.
 
-use crate::{CountMoments, ErrorKind, Key, KeyWindow, Merge, Result, Span, Timestamp, Window};
+mod packed;
+
+use crate::{CountMoments, ErrorKind, Key, KeyWindow, Merge, Result, Share, Span, Timestamp, Window};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
-use std::cmp::Reverse;
+use packed::Packed;
+use serde::{Deserialize, Serialize, Serializer};
+use smallvec::SmallVec;
+use std::fmt;
 use std::time::Duration;
 
 /// What a baseline remembers of one window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {
     /// The window.
     pub span: Span,
@@ -16,13 +20,37 @@ pub struct Past {
     pub events: u64,
     /// The moments of the records per sample.
     pub samples: CountMoments,
+    /// Per blame field, the records of its most frequent value.
+    pub top_blame: SmallVec<[u64; 2]>,
+}
+
+impl Past {
+    fn of(span: Span, window: &Window) -> Self {
+        let top = |shares: &Vec<Share>| shares.first().map_or(0, |share| share.count);
+        let top_blame = window.top_blame.iter().map(top).collect();
+        Past { span, events: window.events, samples: window.samples, top_blame }
+    }
+
+    /// The order of windows: by their end, so that what is forgotten comes first.
+    fn place(&self) -> (Timestamp, Timestamp) {
+        place(self.span)
+    }
+
+    fn size(&self) -> (u64, u64, u128, u64, &[u64]) {
+        let Past { events, samples, top_blame, .. } = self;
+        (*events, samples.n(), samples.sum_of_squares(), samples.max(), top_blame)
+    }
+}
+
+fn place(span: Span) -> (Timestamp, Timestamp) {
+    (span.end(), span.start())
 }
 
 /// The history of one key: the windows in which it had records, in order of time.
 ///
 /// Windows are kept as they were, so everything derived from them is exact, and forgetting a window
 /// is the same as never having learned it. Windows in which a key had no records are not stored;
-/// the [`GlobalTable`] knows which windows were learned at all.
+/// the [`GlobalTable`] knows which windows were learned at all. A window takes about 16 bytes.
 ///
 /// Baselines merge across time. The merge is a union; when both sides hold the same window, built
 /// from different records, the larger one stays.
@@ -38,34 +66,47 @@ pub struct Past {
 /// assert!(baseline.learn(days[1], &Window::default()).is_err()); // not twice
 /// # Ok::<(), peak_core::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(from = "Vec<Past>", into = "Vec<Past>")]
+#[derive(Clone, Default, Deserialize)]
+#[serde(from = "Vec<Past>")]
 pub struct Baseline {
-    /// Sorted; no two are equal in span.
-    windows: Vec<Past>,
+    windows: Packed,
 }
 
 impl From<Vec<Past>> for Baseline {
     fn from(mut windows: Vec<Past>) -> Self {
-        let size =
-            |past: &Past| (past.events, past.samples.n(), past.samples.sum_of_squares(), past.samples.max());
-        windows.sort_unstable_by_key(|past| (past.span, Reverse(size(past))));
+        windows.sort_unstable_by(|a, b| a.place().cmp(&b.place()).then_with(|| b.size().cmp(&a.size())));
         windows.dedup_by_key(|past| past.span);
-        Baseline { windows }
+        let mut packed = Packed::new();
+        windows.iter().for_each(|past| packed.push(past));
+        Baseline { windows: packed }
     }
 }
 
-impl From<Baseline> for Vec<Past> {
-    fn from(baseline: Baseline) -> Self {
-        baseline.windows
+impl Serialize for Baseline {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.windows().collect::<Vec<_>>())
     }
 }
+
+impl fmt::Debug for Baseline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.windows()).finish()
+    }
+}
+
+impl PartialEq for Baseline {
+    fn eq(&self, other: &Self) -> bool {
+        self.windows().eq(other.windows())
+    }
+}
+
+impl Eq for Baseline {}
 
 impl Baseline {
     /// A history without windows.
     #[must_use]
     pub const fn new() -> Self {
-        Baseline { windows: Vec::new() }
+        Baseline { windows: Packed::new() }
     }
 
     /// Adds a window to the history, at its place in time.
@@ -73,53 +114,63 @@ impl Baseline {
     /// # Errors
     /// When it overlaps a window of the history: its records would count twice.
     pub fn learn(&mut self, span: Span, window: &Window) -> Result<()> {
-        let at = self.windows.partition_point(|past| past.span < span);
-        refuse_overlap(span, self.windows[..at].last().map(|past| past.span))?;
-        refuse_overlap(span, self.windows.get(at).map(|past| past.span))?;
-        self.windows.insert(at, Past { span, events: window.events, samples: window.samples });
+        let past = Past::of(span, window);
+        if span.start() >= self.windows.end() {
+            self.windows.push(&past);
+            return Ok(());
+        }
+        let mut windows: Vec<Past> = self.windows().collect();
+        windows.iter().try_for_each(|learned| refuse_overlap(span, learned.span))?;
+        windows.push(past);
+        *self = windows.into();
         Ok(())
     }
 
     /// Forgets the windows that end at `horizon` or before it.
     pub fn forget_before(&mut self, horizon: Timestamp) {
-        let gone = self.windows.partition_point(|past| past.span.end() <= horizon);
-        self.windows.drain(..gone);
+        self.windows.drop_front(|past| past.span.end() <= horizon);
     }
 
-    /// The windows, in order of time.
+    /// The windows, in order of their ends.
+    pub fn windows(&self) -> impl Iterator<Item = Past> + '_ {
+        self.windows.iter()
+    }
+
+    /// Whether there is no window.
     #[must_use]
-    pub fn windows(&self) -> &[Past] {
-        &self.windows
+    pub fn is_empty(&self) -> bool {
+        self.windows.is_empty()
+    }
+
+    /// The memory that the history takes, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.windows.heap_bytes()
     }
 
     /// The moments of the records per window, over the windows with records.
     #[must_use]
     pub fn events(&self) -> CountMoments {
-        self.windows.iter().map(|past| past.events).collect()
+        self.windows().map(|past| past.events).collect()
     }
 
     /// The moments of the distinct samples per window, over the windows with records.
     #[must_use]
     pub fn distinct(&self) -> CountMoments {
-        self.windows.iter().map(|past| past.samples.n()).collect()
+        self.windows().map(|past| past.samples.n()).collect()
     }
 }
 
 impl Merge for Baseline {
     fn merge(&mut self, other: &Self) {
-        if !other.windows.is_empty() {
-            let mut windows = std::mem::take(&mut self.windows);
-            windows.extend(&other.windows);
-            *self = windows.into();
+        if !other.is_empty() {
+            *self = self.windows().chain(other.windows()).collect::<Vec<_>>().into();
         }
     }
 }
 
-fn refuse_overlap(window: Span, neighbour: Option<Span>) -> Result<()> {
-    match neighbour.filter(|learned| learned.overlaps(window)) {
-        Some(learned) => Err(ErrorKind::AlreadyLearned { window, learned }.into()),
-        None => Ok(()),
-    }
+fn refuse_overlap(window: Span, learned: Span) -> Result<()> {
+    if window.overlaps(learned) { Err(ErrorKind::AlreadyLearned { window, learned }.into()) } else { Ok(()) }
 }
 
 /// The global statistics table (GST): the baselines of all keys over a sliding horizon.
@@ -142,7 +193,7 @@ fn refuse_overlap(window: Span, neighbour: Option<Span>) -> Result<()> {
 pub struct GlobalTable {
     /// How far back from the newest window the table remembers; `None` is forever.
     horizon: Option<Duration>,
-    /// The windows that were learned and are within the horizon, sorted.
+    /// The windows that were learned and are within the horizon, in order of their ends.
     learned: Vec<Span>,
     /// No baseline is empty.
     baselines: IndexMap<Key, Baseline, RandomState>,
@@ -163,7 +214,7 @@ impl GlobalTable {
     /// is unchanged then.
     pub fn learn(&mut self, span: Span, windows: &[KeyWindow]) -> Result<()> {
         self.admits(span)?;
-        let at = self.learned.partition_point(|learned| *learned < span);
+        let at = self.learned.partition_point(|learned| place(*learned) < place(span));
         self.learned.insert(at, span);
         for KeyWindow { key, window, .. } in windows.iter().filter(|found| found.window.events > 0) {
             match self.baselines.get_mut(key) {
@@ -181,9 +232,8 @@ impl GlobalTable {
     /// When it would not: the window overlaps one that was learned already, or lies before the
     /// horizon.
     pub fn admits(&self, span: Span) -> Result<()> {
-        let at = self.learned.partition_point(|learned| *learned < span);
-        refuse_overlap(span, self.learned[..at].last().copied())?;
-        refuse_overlap(span, self.learned.get(at).copied())?;
+        let later = self.learned.partition_point(|learned| learned.end() <= span.start());
+        self.learned[later..].iter().try_for_each(|&learned| refuse_overlap(span, learned))?;
         match self.start_of_horizon() {
             Some(horizon) if span.end() <= horizon => Err(ErrorKind::TooOld { window: span, horizon }.into()),
             _ => Ok(()),
@@ -207,23 +257,22 @@ impl GlobalTable {
         self.baselines.iter()
     }
 
-    /// The windows that were learned and are within the horizon, in order of time.
+    /// The windows that were learned and are within the horizon, in order of their ends.
     #[must_use]
     pub fn learned(&self) -> &[Span] {
         &self.learned
     }
 
     fn start_of_horizon(&self) -> Option<Timestamp> {
-        let newest = self.learned.iter().map(|span| span.end()).max()?;
-        self.horizon.map(|horizon| newest.saturating_sub(horizon))
+        Some(self.learned.last()?.end().saturating_sub(self.horizon?))
     }
 
     fn forget(&mut self) {
         let Some(horizon) = self.start_of_horizon() else { return };
-        self.learned.retain(|span| span.end() > horizon);
+        self.learned.drain(..self.learned.partition_point(|span| span.end() <= horizon));
         self.baselines.retain(|_, baseline| {
             baseline.forget_before(horizon);
-            !baseline.windows.is_empty()
+            !baseline.is_empty()
         });
     }
 }
@@ -233,7 +282,7 @@ impl Merge for GlobalTable {
     fn merge(&mut self, other: &Self) {
         self.horizon = [self.horizon, other.horizon].into_iter().flatten().min();
         self.learned.extend(&other.learned);
-        self.learned.sort_unstable();
+        self.learned.sort_unstable_by_key(|span| place(*span));
         self.learned.dedup();
         for (key, baseline) in &other.baselines {
             match self.baselines.get_mut(key) {
@@ -257,6 +306,21 @@ mod tests {
         prop::collection::btree_map(0..40i64, prop::array::uniform3(0..4u64), 0..20)
             .prop_map(|windows| windows.into_iter().collect())
             .prop_shuffle()
+    }
+
+    #[test]
+    fn six_weeks_of_a_key_take_less_than_850_bytes() {
+        let mut baseline = Baseline::new();
+        for (i, day) in Span::days("2020-11-01", "2020-12-13").unwrap().into_iter().enumerate() {
+            let samples: CountMoments = (0..900).map(|j| 1 + (i as u64 * j) % 7).collect();
+            let top = |count| vec![Share { label: "a".into(), count }];
+            let top_blame = vec![top(700), top(1_500)];
+            baseline
+                .learn(day, &Window { events: samples.sum(), samples, top_blame, ..Window::default() })
+                .unwrap();
+        }
+        assert_eq!(baseline.windows().count(), 42);
+        assert!(baseline.memory_bytes() < 850, "{}", baseline.memory_bytes());
     }
 
     fn span(second: i64) -> Span {

@@ -514,8 +514,9 @@ impl DayStatistics {
     pub fn of(days: &GlobalTable) -> Result<BTreeMap<Key, Self>> {
         let count = days.learned().len() as u64;
         let statistics = |key: Key| {
-            let pasts = days.get(&key).map(peak_core::Baseline::windows).unwrap_or_default();
-            (key, Self::of_key(pasts, count))
+            let pasts: Vec<Past> =
+                days.get(&key).map(|baseline| baseline.windows().collect()).unwrap_or_default();
+            (key, Self::of_key(&pasts, count))
         };
         Ok(combinations(days)?.into_iter().map(statistics).collect())
     }
