@@ -1,19 +1,19 @@
 //! A source, the tables and a detector, tied together.
 
+mod found;
 mod late;
 
+pub use found::{Blame, BlameShare, Found};
 pub use late::{Amendment, Correction};
 
-use crate::{Detector, Explanation, Persist, Refusal, Verdict};
+use crate::{Detector, Explanation, Persist, Refusal};
 use late::Late;
 use peak_core::{
-    Baseline, Error, GlobalTable, Key, KeyWindow, LocalTable, LocalTables, Report, Result, Schema, Share,
-    Source, Span, Window, Windows, snapshot,
+    Baseline, Error, GlobalTable, Key, KeyWindow, LocalTable, LocalTables, Report, Result, Schema, Source,
+    Span, Window, Windows, snapshot,
 };
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -348,107 +348,5 @@ impl IntoIterator for Step {
     type IntoIter = std::vec::IntoIter<Found>;
     fn into_iter(self) -> Self::IntoIter {
         self.found.into_iter()
-    }
-}
-
-/// An anomalous key: what, how strange, why, who, and what would have been normal.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// The dimension values.
-    pub key: Key,
-    /// When.
-    pub span: Span,
-    /// The window's summary, with the top samples and the top senders.
-    pub window: Window,
-    /// How strange.
-    pub verdict: Verdict,
-    /// Why.
-    pub explanation: Explanation,
-    /// The names of the fields.
-    pub schema: Arc<Schema>,
-}
-
-impl Found {
-    fn explain<'a, D>(
-        detector: &D,
-        x: &Observation<'a>,
-        verdict: Verdict,
-        schema: &Arc<Schema>,
-    ) -> Option<Self>
-    where
-        D: Detector<Observation<'a>>,
-    {
-        let explanation = detector.explain(x).ok()?;
-        let (key, window, schema) = (x.key.clone(), x.window.clone(), Arc::clone(schema));
-        Some(Found { key, span: x.span, window, verdict, explanation, schema })
-    }
-
-    /// The names of the dimensions and the key's values.
-    pub fn dimensions(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.schema.dimensions().iter().map(String::as_str).zip(self.key.values())
-    }
-
-    /// Per field that names who or what is behind the records, sample first, its most frequent
-    /// values with their shares of the records, from 0 to 1.
-    pub fn blame(&self) -> impl Iterator<Item = (&str, Vec<(&Share, f64)>)> {
-        let samples = self.schema.sample().map(|field| (field, &self.window.top_samples));
-        let senders = self.schema.blame().iter().map(String::as_str).zip(&self.window.top_blame);
-        samples.into_iter().chain(senders).map(|(field, top)| (field, self.shares(top)))
-    }
-
-    fn shares<'a>(&self, top: &'a [Share]) -> Vec<(&'a Share, f64)> {
-        let events = self.window.events as f64;
-        top.iter().map(|share| (share, share.count as f64 / events)).collect()
-    }
-}
-
-/// One line of what, when and why, and one line per field of who.
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Window { events, .. } = self.window;
-        let samples = self.window.distinct();
-        write!(
-            f,
-            "{}: {events} records of {samples} samples from {}: {}",
-            self.key, self.span, self.explanation
-        )?;
-        for (field, top) in self.blame() {
-            write!(f, "\n  {field}:")?;
-            for (share, part) in top {
-                write!(f, " {} {:.0}%", share.label, 100.0 * part)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// One JSON object: start, end, key, records, samples, max, verdict, explanation, blame.
-impl Serialize for Found {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Part<'a> {
-            value: &'a str,
-            records: u64,
-            share: f64,
-        }
-        let blame: BTreeMap<&str, Vec<Part<'_>>> = self
-            .blame()
-            .map(|(field, top)| {
-                let parts =
-                    top.into_iter().map(|(s, share)| Part { value: &s.label, records: s.count, share });
-                (field, parts.collect())
-            })
-            .collect();
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("start", &self.span.start().to_string())?;
-        map.serialize_entry("end", &self.span.end().to_string())?;
-        map.serialize_entry("key", &self.dimensions().collect::<BTreeMap<_, _>>())?;
-        map.serialize_entry("records", &self.window.events)?;
-        map.serialize_entry("samples", &self.window.distinct())?;
-        map.serialize_entry("max", &self.window.samples.max())?;
-        map.serialize_entry("verdict", &self.verdict)?;
-        map.serialize_entry("explanation", &self.explanation)?;
-        map.serialize_entry("blame", &blame)?;
-        map.end()
     }
 }

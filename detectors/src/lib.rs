@@ -47,7 +47,7 @@ mod peak;
 pub mod testing;
 
 pub use detector::{Counterfactual, Detector, Evidence, Explanation, Persist, Refusal, Verdict};
-pub use engine::{Amendment, Correction, Engine, Found, Observation, Step};
+pub use engine::{Amendment, Blame, BlameShare, Correction, Engine, Found, Observation, Step};
 pub use peak::classic::{Assessment, Classic, DayStatistics, Row, Rows, Weights};
 pub use peak::original::Number;
 pub use peak::{Peak, PeakMemory, PeakRule};

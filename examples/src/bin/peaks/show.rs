@@ -3,7 +3,7 @@
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use peak_core::{Span, Tz};
-use peak_detectors::{Found, Step};
+use peak_detectors::{Blame, BlameShare, Found, Step};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -43,16 +43,19 @@ fn why(peak: &Found) -> String {
     peak.explanation.to_string().replace("), ", ")\n").replace("; ", "\n")
 }
 
-/// The most frequent values of each field, with their shares.
+/// The most frequent values of each field, with their shares, and what the first share usually is.
 fn who(peak: &Found) -> String {
-    let value = |(share, part): &(&peak_core::Share, f64)| {
-        format!("{} {:.0}%", shortened(&share.label), 100.0 * part)
+    let value = |share: &BlameShare<'_>| format!("{} {:.0}%", shortened(share.value), 100.0 * share.share);
+    let field = |blame: Blame<'_>| {
+        let name = blame.field.rsplit('.').next().unwrap_or(blame.field);
+        let usual = blame
+            .usual_top_share
+            .map_or_else(String::new, |usual| format!(" (usually {:.0}%)", 100.0 * usual));
+        let mut values = blame.top.iter().take(3).map(value);
+        let first = values.next()?;
+        Some([format!("{name}: {first}{usual}")].into_iter().chain(values).collect::<Vec<_>>().join(", "))
     };
-    let field = |(field, top): (&str, Vec<_>)| {
-        let name = field.rsplit('.').next().unwrap_or(field);
-        format!("{name}: {}", top.iter().take(3).map(value).collect::<Vec<_>>().join(", "))
-    };
-    peak.blame().map(field).collect::<Vec<_>>().join("\n")
+    peak.blame().filter_map(field).collect::<Vec<_>>().join("\n")
 }
 
 /// A long label by its first characters.
