@@ -32,7 +32,15 @@ impl Schema {
     /// Starts a schema without fields.
     #[must_use]
     pub fn builder() -> SchemaBuilder {
-        SchemaBuilder::default()
+        let draft = Schema {
+            time: String::new(),
+            time_unit: TimeUnit::default(),
+            sample: None,
+            dimensions: Vec::new(),
+            blame: Vec::new(),
+            measures: Vec::new(),
+        };
+        SchemaBuilder { draft }
     }
 
     /// Preset for file submissions: severity × file type, file hashes as samples, blamed on the
@@ -106,56 +114,52 @@ impl Schema {
 }
 
 /// Collects the fields of a [`Schema`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SchemaBuilder {
-    time: String,
-    time_unit: TimeUnit,
-    sample: Option<String>,
-    dimensions: Vec<String>,
-    blame: Vec<String>,
-    measures: Vec<String>,
+    /// Not a valid schema before it is built.
+    draft: Schema,
 }
 
 impl SchemaBuilder {
     /// The field that holds the time. Required.
     #[must_use]
     pub fn time(mut self, field: impl Into<String>) -> Self {
-        self.time = field.into();
+        self.draft.time = field.into();
         self
     }
 
     /// The unit of times that are written as numbers; milliseconds unless said.
     #[must_use]
     pub fn time_unit(mut self, unit: TimeUnit) -> Self {
-        self.time_unit = unit;
+        self.draft.time_unit = unit;
         self
     }
 
     /// The field that names what is counted. Without it records are counted, but not samples.
     #[must_use]
     pub fn sample(mut self, field: impl Into<String>) -> Self {
-        self.sample = Some(field.into());
+        self.draft.sample = Some(field.into());
         self
     }
 
     /// The fields whose values make the key, in order. Without any, the feed has one key.
     #[must_use]
     pub fn dimensions<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
-        self.dimensions = fields.into_iter().map(Into::into).collect();
+        self.draft.dimensions = fields.into_iter().map(Into::into).collect();
         self
     }
 
     /// The fields that say who or what sent a record.
     #[must_use]
     pub fn blame<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
-        self.blame = fields.into_iter().map(Into::into).collect();
+        self.draft.blame = fields.into_iter().map(Into::into).collect();
         self
     }
 
     /// The numeric fields whose moments are kept.
     #[must_use]
     pub fn measures<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
-        self.measures = fields.into_iter().map(Into::into).collect();
+        self.draft.measures = fields.into_iter().map(Into::into).collect();
         self
     }
 
@@ -164,11 +168,10 @@ impl SchemaBuilder {
     /// # Errors
     /// When the time field is missing, a name is empty, or a field is named twice.
     pub fn build(self) -> Result<Schema> {
-        let SchemaBuilder { time, time_unit, sample, dimensions, blame, measures } = self;
-        if time.is_empty() {
-            return Err(Error::invalid(r#"schema field "time""#, "must be named", time));
+        let schema = self.draft;
+        if schema.time.is_empty() {
+            return Err(Error::invalid(r#"schema field "time""#, "must be named", schema.time));
         }
-        let schema = Schema { time, time_unit, sample, dimensions, blame, measures };
         let mut fields: Vec<&str> = schema.fields().collect();
         fields.sort_unstable();
         if let Some(twice) = fields.windows(2).find(|pair| pair[0] == pair[1]) {
