@@ -1,8 +1,9 @@
 //! Windows of the past in few bytes.
 //!
-//! Each window is a run of variable-length integers (LEB128): the gap between it and the one before,
-//! the change of its length (both zigzag), then its counts. Windows of equal length without gaps
-//! between them take two bytes for their span.
+//! Each window is a run of variable-length integers (LEB128). The first holds flags, and how many
+//! blame fields there are; then come, unless a flag says that they are as usual, the gap between the
+//! window and the one before, the change of its length and the excess of samples over records (all
+//! zigzag); then the counts.
 
 use super::Past;
 use crate::{CountMoments, Span, Timestamp};
@@ -49,15 +50,20 @@ impl Packed {
         let ends = Ends::of(past.span);
         let mut entry: SmallVec<[u8; 64]> = SmallVec::new();
         let start = ends.end.wrapping_sub(ends.length);
-        put(&mut entry, zigzag(start.wrapping_sub(self.last.end) as i64).into());
-        put(&mut entry, zigzag(ends.length.wrapping_sub(self.last.length) as i64).into());
+        let unusual = [
+            start.wrapping_sub(self.last.end),
+            ends.length.wrapping_sub(self.last.length),
+            past.samples.sum().wrapping_sub(past.events),
+        ];
+        let flags = (0..3).filter(|&i| unusual[i] != 0).fold(0, |flags, i| flags | 1 << i);
+        put(&mut entry, (past.top_blame.len() as u128) << 3 | flags);
+        for difference in unusual.into_iter().filter(|&difference| difference != 0) {
+            put(&mut entry, zigzag(difference as i64).into());
+        }
         put(&mut entry, past.events.into());
         put(&mut entry, past.samples.n().into());
-        // Every record has its sample, as a rule.
-        put(&mut entry, zigzag(past.samples.sum().wrapping_sub(past.events) as i64).into());
         put(&mut entry, past.samples.sum_of_squares());
         put(&mut entry, past.samples.max().into());
-        put(&mut entry, past.top_blame.len() as u128);
         past.top_blame.iter().for_each(|&count| put(&mut entry, count.into()));
         if self.bytes.capacity() - self.bytes.len() < entry.len() {
             // Doubling would leave half the memory unused; a full horizon does not grow.
@@ -108,17 +114,19 @@ impl Iterator for Iter<'_> {
     type Item = Past;
 
     fn next(&mut self) -> Option<Past> {
-        let mut number = || take(&mut self.bytes);
-        let mut short = || number().map(|n| n as u64);
-        let start = self.before.end.wrapping_add(unzigzag(short()?) as u64);
-        let length = self.before.length.wrapping_add(unzigzag(short()?) as u64);
-        let ends = Ends { end: start.wrapping_add(length), length };
+        let head = take(&mut self.bytes)?;
+        let mut short = || take(&mut self.bytes).map(|n| n as u64);
+        let mut unusual = |flag: u32| if head & 1 << flag == 0 { Some(0) } else { short().map(unzigzag) };
+        let [gap, change, excess] = [unusual(0)?, unusual(1)?, unusual(2)?];
+        let length = self.before.length.wrapping_add(change as u64);
+        let end = self.before.end.wrapping_add(gap as u64).wrapping_add(length);
         let (events, n) = (short()?, short()?);
-        let sum = events.wrapping_add(unzigzag(short()?) as u64);
         let sum_of_squares = take(&mut self.bytes)?;
         let mut short = || take(&mut self.bytes).map(|n| n as u64);
         let max = short()?;
-        let top_blame = (0..short()?).map(|_| short()).collect::<Option<SmallVec<_>>>()?;
+        let top_blame = (0..head >> 3).map(|_| short()).collect::<Option<SmallVec<_>>>()?;
+        let sum = events.wrapping_add(excess as u64);
+        let ends = Ends { end, length };
         self.before = ends;
         let samples = CountMoments::from_parts(n, sum, sum_of_squares, max);
         Some(Past { span: ends.span()?, events, samples, top_blame })
