@@ -144,6 +144,29 @@ pub struct Explanation {
     pub evidence: Vec<Evidence>,
     /// The smallest change that would have kept the detector quiet; `None` when it is quiet.
     pub counterfactual: Option<Counterfactual>,
+    /// Whether what was looked at has come or gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
+}
+
+/// Coming and going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Change {
+    /// It was never seen before, or forgotten since.
+    FirstSeen,
+    /// It was expected and is not there.
+    Gone,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Change::FirstSeen => "first seen",
+            Change::Gone => "gone",
+        })
+    }
 }
 
 /// One statistic, test or feature beside what it was measured by.
@@ -161,15 +184,35 @@ pub struct Evidence {
     pub upper: Option<f64>,
     /// Whether it was passed.
     pub exceeded: bool,
+    /// The probability of something at least as strange when nothing is wrong, where the method
+    /// knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_value: Option<f64>,
 }
 
-/// What would have kept the detector quiet: this statistic below this value.
+/// What would have kept the detector quiet: this statistic above one value, or below another.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Counterfactual {
     /// The statistic to change.
     pub statistic: Cow<'static, str>,
+    /// The detector is quiet above this value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub above: Option<f64>,
     /// The detector is quiet below this value.
-    pub below: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub below: Option<f64>,
+}
+
+/// The statistic and the value that keeps the detector quiet.
+impl fmt::Display for Counterfactual {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.statistic)?;
+        let sides = [("above", self.above), ("below", self.below)];
+        let bound =
+            |(side, value): (&str, Option<f64>)| value.map(|value| format!(" {side} {}", short(value)));
+        let bounds: Vec<String> = sides.into_iter().filter_map(bound).collect();
+        write!(f, "{}", bounds.join(" and"))
+    }
 }
 
 impl Explanation {
@@ -187,14 +230,15 @@ impl fmt::Display for Explanation {
         let others = || self.evidence.iter().filter(|evidence| evidence.statistic != self.carried_by);
         let exceeded = others().filter(|evidence| evidence.exceeded);
         let unbounded = others().filter(|evidence| evidence.lower.or(evidence.upper).is_none());
+        if let Some(change) = self.change {
+            write!(f, "{change}: ")?;
+        }
         for (i, evidence) in self.carrier().into_iter().chain(exceeded).chain(unbounded).enumerate() {
             let separator = if i == 0 { "" } else { ", " };
             write!(f, "{separator}{evidence}")?;
         }
         match &self.counterfactual {
-            Some(quiet) => {
-                write!(f, "; would not alert with {} below {}", quiet.statistic, short(quiet.below))
-            }
+            Some(quiet) => write!(f, "; would not alert with {quiet}"),
             None => Ok(()),
         }
     }
@@ -213,21 +257,26 @@ impl fmt::Display for Evidence {
             (None, None) => None,
         };
         let typical = self.expected.map(|expected| format!("typical {}", short(expected)));
-        let notes: Vec<String> = bounds.into_iter().chain(typical).collect();
+        let chance = self.p_value.map(|p| format!("p {}", short(p)));
+        let notes: Vec<String> = bounds.into_iter().chain(typical).chain(chance).collect();
         if notes.is_empty() { Ok(()) } else { write!(f, " ({})", notes.join(", ")) }
     }
 }
 
-/// A number as people read it: integers whole, others with three significant decimals.
+/// A number as people read it: integers whole, others with about three digits.
 fn short(x: f64) -> String {
     if x.fract() == 0.0 && x.abs() < 1e15 {
-        format!("{x:.0}")
-    } else if x.abs() >= 1000.0 || x.abs() < 0.001 {
-        format!("{x:.2e}")
-    } else {
-        let text = format!("{x:.3}");
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        return format!("{x:.0}");
     }
+    let decimals = match x.abs() {
+        size if !(0.001..1e15).contains(&size) => return format!("{x:.1e}"),
+        size if size >= 1000.0 => 0,
+        size if size >= 100.0 => 1,
+        size if size >= 1.0 => 2,
+        _ => 3,
+    };
+    let text = format!("{x:.decimals$}");
+    if decimals == 0 { text } else { text.trim_end_matches('0').trim_end_matches('.').to_owned() }
 }
 
 #[cfg(test)]
@@ -241,8 +290,9 @@ mod tests {
             (27.0, "27"),
             (3.6, "3.6"),
             (0.1 + 0.2, "0.3"),
-            (12345.678, "1.23e4"),
-            (1e-7, "1.00e-7"),
+            (506.954, "507"),
+            (12345.678, "12346"),
+            (1e-7, "1.0e-7"),
         ] {
             assert_eq!(short(x), text);
         }
@@ -257,11 +307,17 @@ mod tests {
             lower: None,
             upper: Some(3.5),
             exceeded,
+            p_value: None,
         };
         let explanation = Explanation {
             carried_by: "b".into(),
             evidence: vec![evidence("a", 4.0, true), evidence("b", 9.0, true), evidence("c", 1.0, false)],
-            counterfactual: Some(Counterfactual { statistic: "records".into(), below: 10.0 }),
+            change: None,
+            counterfactual: Some(Counterfactual {
+                statistic: "records".into(),
+                above: None,
+                below: Some(10.0),
+            }),
         };
         let text =
             "b 9 (above 3.5, typical 2), a 4 (above 3.5, typical 2); would not alert with records below 10";

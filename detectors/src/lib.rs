@@ -2,6 +2,7 @@
 //!
 //! | detector | looks at | method |
 //! |---|---|---|
+//! | [`Peak`] with [`PeakRule::Calibrated`] | all keys of a table, window by window | predictive distributions of four statistics, and a false-alarm [`Budget`] that holds |
 //! | [`Peak`] with [`PeakRule::Classic`] | all keys of a table, window by window | local against global statistics, as telemetry-peak-analyzer decides |
 //!
 //! An [`Engine`] ties a source, the tables and a detector together:
@@ -46,8 +47,9 @@ mod peak;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use detector::{Counterfactual, Detector, Evidence, Explanation, Persist, Refusal, Verdict};
+pub use detector::{Change, Counterfactual, Detector, Evidence, Explanation, Persist, Refusal, Verdict};
 pub use engine::{Amendment, Blame, BlameShare, Correction, Engine, Found, Observation, Step};
+pub use peak::calibrated::{Budget, Calibrated, CalibratedMemory, Phases};
 pub use peak::classic::{Assessment, Classic, DayStatistics, Row, Rows, Weights};
 pub use peak::original::Number;
 pub use peak::{Peak, PeakMemory, PeakRule};

@@ -1,10 +1,14 @@
 //! The peak detector: strange windows of keys in statistics tables.
 
+pub(crate) mod calibrated;
 pub(crate) mod classic;
 pub(crate) mod original;
 
-use crate::{Classic, Detector, Explanation, Observation, Persist, Refusal, Rows, Verdict};
-use peak_core::Result;
+use crate::{
+    Calibrated, CalibratedMemory, Classic, Detector, Explanation, Observation, Persist, Refusal, Rows,
+    Verdict,
+};
+use peak_core::{Error, Key, Result};
 use serde::{Deserialize, Serialize};
 
 /// Finds keys whose window stands out against their history.
@@ -21,6 +25,8 @@ pub struct Peak {
 pub enum PeakRule {
     /// The rule of telemetry-peak-analyzer, decision for decision.
     Classic(Classic),
+    /// The rule that keeps a stated false-alarm budget: the default.
+    Calibrated(Box<Calibrated>),
 }
 
 /// What the peak detector remembers, by rule.
@@ -29,6 +35,8 @@ pub enum PeakRule {
 pub enum PeakMemory {
     /// The rows of the classic rule.
     Classic(Rows),
+    /// The sums of the calibrated rule.
+    Calibrated(Box<CalibratedMemory>),
 }
 
 impl Peak {
@@ -44,6 +52,12 @@ impl Peak {
         Peak::new(PeakRule::Classic(rule))
     }
 
+    /// A peak detector with the calibrated rule: with a [`Budget`](crate::Budget), or configured further.
+    #[must_use]
+    pub fn calibrated(rule: impl Into<Calibrated>) -> Self {
+        Peak::new(PeakRule::Calibrated(Box::new(rule.into())))
+    }
+
     /// The rule, with what it remembers.
     #[must_use]
     pub fn rule(&self) -> &PeakRule {
@@ -51,22 +65,46 @@ impl Peak {
     }
 }
 
+/// The calibrated rule with its default budget.
+impl Default for Peak {
+    fn default() -> Self {
+        Peak::calibrated(crate::Budget::default())
+    }
+}
+
 impl Detector<Observation<'_>> for Peak {
     fn judge(&self, x: &Observation<'_>) -> Result<Verdict, Refusal> {
         match &self.rule {
             PeakRule::Classic(rule) => rule.assess(x).map(|assessment| assessment.verdict()),
+            PeakRule::Calibrated(rule) => rule.judge(x),
         }
     }
 
     fn learn(&mut self, x: &Observation<'_>) {
         match &mut self.rule {
             PeakRule::Classic(rule) => rule.refresh(x),
+            PeakRule::Calibrated(rule) => rule.learn_all(std::slice::from_ref(x)),
         }
     }
 
     fn explain(&self, x: &Observation<'_>) -> Result<Explanation, Refusal> {
         match &self.rule {
             PeakRule::Classic(rule) => rule.assess(x).map(|assessment| assessment.explain()),
+            PeakRule::Calibrated(rule) => rule.explain(x),
+        }
+    }
+
+    fn judge_all(&self, together: &[Observation<'_>]) -> Vec<Result<Verdict, Refusal>> {
+        match &self.rule {
+            PeakRule::Classic(_) => together.iter().map(|x| self.judge(x)).collect(),
+            PeakRule::Calibrated(rule) => rule.judge_all(together),
+        }
+    }
+
+    fn learn_all(&mut self, together: &[Observation<'_>]) {
+        match &mut self.rule {
+            PeakRule::Classic(rule) => together.iter().for_each(|x| rule.refresh(x)),
+            PeakRule::Calibrated(rule) => rule.learn_all(together),
         }
     }
 }
@@ -75,6 +113,7 @@ impl Detector<Observation<'_>> for Peak {
 #[derive(Serialize)]
 enum Borrowed<'a> {
     Classic(&'a Rows),
+    Calibrated(&'a CalibratedMemory),
 }
 
 impl Persist for Peak {
@@ -85,13 +124,46 @@ impl Persist for Peak {
     fn memory(&self) -> impl Serialize {
         match &self.rule {
             PeakRule::Classic(rule) => Borrowed::Classic(rule.rows()),
+            PeakRule::Calibrated(rule) => Borrowed::Calibrated(rule.memory()),
         }
     }
 
     fn restore(&mut self, memory: PeakMemory) -> Result<()> {
         match (&mut self.rule, memory) {
             (PeakRule::Classic(rule), PeakMemory::Classic(rows)) => rule.set_rows(rows),
+            (PeakRule::Calibrated(rule), PeakMemory::Calibrated(memory)) => rule.set_memory(*memory),
+            (PeakRule::Classic(_), _) => return Err(other_rule("classic", "calibrated")),
+            (PeakRule::Calibrated(_), _) => return Err(other_rule("calibrated", "classic")),
         }
         Ok(())
+    }
+}
+
+fn other_rule(own: &str, stored: &str) -> Error {
+    Error::invalid("peak rule", format!("must be the one of the stored memory, {stored}"), own)
+}
+
+/// The least records of keys with this value in this dimension.
+#[derive(Debug, Clone, PartialEq)]
+struct Floor {
+    dimension: usize,
+    value: String,
+    records: u64,
+}
+
+impl Floor {
+    /// A floor on one of these dimensions.
+    fn new(dimensions: &[String], dimension: &str, value: impl Into<String>, records: u64) -> Result<Self> {
+        let Some(index) = dimensions.iter().position(|name| name == dimension) else {
+            let rule = format!("must be one of the dimensions {dimensions:?}");
+            return Err(Error::invalid("floor", rule, dimension));
+        };
+        Ok(Floor { dimension: index, value: value.into(), records })
+    }
+
+    /// The highest floor that applies to a key, 0 when none does.
+    fn highest(floors: &[Floor], key: &Key) -> u64 {
+        let applies = |floor: &&Floor| key.values().nth(floor.dimension) == Some(&floor.value);
+        floors.iter().filter(applies).map(|floor| floor.records).max().unwrap_or(0)
     }
 }

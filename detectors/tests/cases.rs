@@ -20,10 +20,8 @@ struct Case {
 
 /// The detectors of the suite, by the names that `cases.json` uses.
 fn detectors() -> BTreeMap<&'static str, fn() -> Peak> {
-    BTreeMap::from([(
-        "peak classic",
-        (|| Peak::classic(Classic::new(&Schema::file_types(), Tz::UTC))) as fn() -> Peak,
-    )])
+    let classic = || Peak::classic(Classic::new(&Schema::file_types(), Tz::UTC));
+    BTreeMap::from([("peak classic", classic as fn() -> Peak), ("peak calibrated", Peak::default)])
 }
 
 /// What an engine says of one key's windows, in run-length form: `1 refused, 29 quiet, 1 alarm`.

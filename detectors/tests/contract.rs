@@ -7,7 +7,7 @@ mod feed;
 use feed::WindowShape;
 use peak_core::{Baseline, CountMoments, KeyWindow, Schema, Tz, Window};
 use peak_detectors::testing::check_detector;
-use peak_detectors::{Classic, Observation, Peak};
+use peak_detectors::{Budget, Classic, Observation, Peak};
 
 fn shape(repeat: usize, records: u64, samples: u64, top: u64) -> WindowShape {
     WindowShape { repeat, records, samples, top }
@@ -43,16 +43,22 @@ fn observe<'a>(found: &'a KeyWindow, past: &'a Baseline) -> Observation<'a> {
     Observation { key: &found.key, span: found.span, window: &found.window, past }
 }
 
-#[test]
-fn peak_with_the_classic_rule() {
+fn check(make: impl Fn() -> Peak) {
     let (days, spike, odd) = windows();
     let past = Baseline::default();
     let feed: Vec<_> = days.iter().map(|found| observe(found, &past)).collect();
     let odd: Vec<_> = odd.iter().map(|found| observe(found, &past)).collect();
-    check_detector(
-        || Peak::classic(Classic::new(&Schema::file_types(), Tz::UTC)),
-        &feed,
-        &observe(&spike, &past),
-        &odd,
-    );
+    check_detector(make, &feed, &observe(&spike, &past), &odd);
+}
+
+#[test]
+fn peak_with_the_classic_rule() {
+    check(|| Peak::classic(Classic::new(&Schema::file_types(), Tz::UTC)));
+}
+
+#[test]
+fn peak_with_the_calibrated_rule() {
+    check(Peak::default);
+    check(|| Peak::calibrated(Budget::per_window(1.0).unwrap()));
+    check(|| Peak::calibrated(Budget::fdr(0.1).unwrap()));
 }

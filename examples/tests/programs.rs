@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use chrono::NaiveDate;
+use serde_json::Value;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -77,8 +79,41 @@ fn the_readme_shows_the_real_output() {
 }
 
 #[test]
-fn planted_volume_peaks_are_found() {
-    let found = found(&stdout(&peaks(&[TELEMETRY, "--json"])));
+fn every_planted_peak_is_found_and_nothing_else_beyond_the_budget() {
+    let budget = 0.01;
+    let output = peaks(&[TELEMETRY, "--start", "2024-01-15", "--budget", &budget.to_string(), "--json"]);
+    let found =
+        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+    let truth: Value = serde_json::from_str(include_str!("../data/truth.json")).unwrap();
+    let planted = truth["planted"].as_array().unwrap();
+    let day = |text: &Value| text.as_str().unwrap()[..10].parse::<NaiveDate>().unwrap();
+
+    for planted in planted {
+        let is_it =
+            |found: &&Value| day(&found["start"]) == day(&planted["day"]) && found["key"] == planted["key"];
+        assert!(found.iter().any(|found| is_it(&found)), "not found: {planted}");
+    }
+    // A key that falls silent is told three times, a planted new key too once it is gone.
+    let is_planted = |found: &&Value| {
+        planted.iter().any(|planted| {
+            let gone = found["explanation"]["change"] == "gone"
+                && ["stopped_key", "new_key"].contains(&planted["kind"].as_str().unwrap());
+            let days = (day(&found["start"]) - day(&planted["day"])).num_days();
+            found["key"] == planted["key"] && (days == 0 || gone && (1..=3).contains(&days))
+        })
+    };
+    let others: Vec<&Value> = found.iter().filter(|found| !is_planted(found)).collect();
+    let summary = stderr(&output);
+    let judged = summary.lines().find_map(|line| line.split_once(" keys judged")).unwrap().0;
+    assert!(
+        others.len() as f64 <= budget * judged.parse::<f64>().unwrap(),
+        "{judged} keys judged, found {others:#?}"
+    );
+}
+
+#[test]
+fn the_classic_rule_finds_the_planted_volume_peaks() {
+    let found = found(&stdout(&peaks(&[TELEMETRY, "--rule", "classic", "--json"])));
     for planted in
         [("2024-01-17", "PeExeFile"), ("2024-02-03", "ZipArchiveFile"), ("2024-02-08", "HtmlTextFile")]
     {
@@ -192,8 +227,10 @@ fn the_real_recording_gives_peaks() {
         return;
     };
     let recording = Path::new(&shared).join("golden/peak/data/telemetry_example_2.json");
+    // A single day: too little for the calibrated rule.
     let output = peaks(&[text(&recording)]);
     let table = stdout(&output);
+    assert!(stderr(&output).contains("the classic rule decides instead"), "{}", stderr(&output));
     assert!(table.contains("PeExeFile") && table.contains("252 / 221"), "{table}");
     assert!(
         stderr(&output).contains("500 records, 0 outside the span, 0 bad ones skipped"),
@@ -277,6 +314,40 @@ fn a_picture_is_drawn_of_each_key_with_a_peak() {
     );
     let kinds: std::collections::BTreeSet<_> = peaks.into_iter().map(|(_, kind)| kind).collect();
     assert!(fs::read_dir(pictures).unwrap().count() >= kinds.len());
+}
+
+#[test]
+fn the_readme_shows_a_real_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    stdout(&peaks(&[TELEMETRY, "--start", "2024-01-08", "--json", "--svg", text(folder.path())]));
+    let drawn = fs::read_to_string(folder.path().join("benign___PdfDocFile.svg")).unwrap();
+    assert_eq!(drawn, include_str!("../data/picture.svg"));
+}
+
+#[test]
+fn late_records_correct_what_was_found() {
+    let day = |day: u32, records: u32| -> Vec<String> {
+        (0..records)
+            .map(|i| record(&format!("2024-01-{day:02}T10:00:00Z"), &format!("{day}-{i}"), r#""PeExeFile""#))
+            .collect()
+    };
+    let quiet: Vec<String> = (1..=20).flat_map(|d| day(d, 95 + d % 7)).collect();
+    let (late_day, too_late) = (day(20, 500).split_off(120), day(3, 4));
+    let late = [late_day, too_late].concat();
+    let (folder, paths) =
+        in_folder(&[("in_time.ndjson", &quiet.join("\n")), ("late.ndjson", &late.join("\n"))]);
+    let history = folder.path().join("history.peak");
+    let run = |more: &[&str]| {
+        peaks(&[&[text(&paths[0]), "--history", text(&history), "--lateness", "2"][..], more].concat())
+    };
+    stdout(&run(&[]));
+    let corrected = run(&["--late", text(&paths[1])]);
+    let printed = stdout(&corrected);
+    assert!(printed.contains("correction: found now: malicious / PeExeFile: 481 records"), "{printed}");
+    let summary = "380 late records taken in, 4 too late, 0 of windows to come, 1 findings corrected";
+    assert!(stderr(&corrected).contains(summary), "{}", stderr(&corrected));
+    let again = run(&["--late", text(&paths[1]), "--json"]);
+    assert!(stdout(&again).lines().all(|line| line.contains(r#""before":{"#)), "{}", stdout(&again));
 }
 
 #[test]

@@ -16,6 +16,7 @@
 //!
 //! [telemetry-peak-analyzer]: https://github.com/vmware-labs/telemetry-peak-analyzer
 
+use super::Floor;
 use crate::{Counterfactual, Evidence, Explanation, Number, Observation, Refusal, Verdict};
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use peak_core::{
@@ -51,14 +52,6 @@ pub struct Classic {
     floors: Vec<Floor>,
     threshold: Option<i64>,
     rows: Rows,
-}
-
-/// The least threshold of keys with this value in this dimension.
-#[derive(Debug, Clone, PartialEq)]
-struct Floor {
-    dimension: usize,
-    value: String,
-    records: u64,
 }
 
 /// The constants of the classic rule.
@@ -156,11 +149,7 @@ impl Classic {
     /// # Errors
     /// When the schema has no such dimension.
     pub fn with_floor(mut self, dimension: &str, value: impl Into<String>, records: u64) -> Result<Self> {
-        let Some(index) = self.dimensions.iter().position(|name| name == dimension) else {
-            let rule = format!("must be one of the dimensions {:?}", self.dimensions);
-            return Err(Error::invalid("floor", rule, dimension));
-        };
-        self.floors.push(Floor { dimension: index, value: value.into(), records });
+        self.floors.push(Floor::new(&self.dimensions, dimension, value, records)?);
         Ok(self)
     }
 
@@ -286,8 +275,7 @@ impl Classic {
     }
 
     fn floor(&self, key: &Key) -> u64 {
-        let applies = |floor: &&Floor| key.values().nth(floor.dimension) == Some(&floor.value);
-        self.floors.iter().filter(applies).map(|floor| floor.records).max().unwrap_or(0)
+        Floor::highest(&self.floors, key)
     }
 }
 
@@ -437,7 +425,8 @@ impl Assessment {
         let fired = conditions.iter().filter(|condition| condition.exceeded).max_by(strongest);
         let carried_by =
             fired.or(conditions.iter().max_by(strongest)).map_or(RECORDS.into(), |c| c.statistic.clone());
-        let quiet = Counterfactual { statistic: RECORDS.into(), below: self.threshold.to_f64() };
+        let quiet =
+            Counterfactual { statistic: RECORDS.into(), above: None, below: Some(self.threshold.to_f64()) };
         let volume = Evidence {
             statistic: RECORDS.into(),
             actual: self.records as f64,
@@ -445,11 +434,13 @@ impl Assessment {
             lower: None,
             upper: None,
             exceeded: false,
+            p_value: None,
         };
         Explanation {
             carried_by,
             evidence: conditions.into_iter().chain([volume]).collect(),
             counterfactual: self.is_peak().then_some(quiet),
+            change: None,
         }
     }
 
@@ -461,6 +452,7 @@ impl Assessment {
             lower: None,
             upper: Some(upper),
             exceeded,
+            p_value: None,
         };
         let (mean, max) = (self.mean.to_f64(), self.max as f64);
         let largest = Some(self.global_max.to_f64());

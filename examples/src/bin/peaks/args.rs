@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use clap::{Parser, ValueEnum};
 use peak_core::{BadRecords, Schema, TimeUnit, Tz};
-use peak_detectors::Classic;
+use peak_detectors::{Budget, Calibrated, Classic};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -69,16 +69,30 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DATE", value_parser = wall_clock, help_heading = "Time")]
     pub(crate) now: Option<NaiveDateTime>,
 
-    /// A key needs this many records to be a peak, whatever its history says; 0 is none.
+    /// How peaks are found: `calibrated` keeps the budget of false alarms, `classic` decides as the original.
+    /// Calibrated unless an option of the classic rule is given, or there is too little history.
+    #[arg(long, value_enum, help_heading = "Rule")]
+    pub(crate) rule: Option<Rule>,
+    /// The false alarms to expect: a rate per key and window such as `0.01`, a number per window such as
+    /// `1/window`, or a share of all alarms such as `0.1fdr`.
+    #[arg(long, default_value = "0.01", help_heading = "Rule")]
+    pub(crate) budget: OwnBudget,
+    /// Classic: a key needs this many records to be a peak, whatever its history says; 0 is none.
     #[arg(long, short, value_name = "N", allow_hyphen_values = true, help_heading = "Rule")]
     pub(crate) threshold: Option<i64>,
-    /// Thresholds of at least N for keys with this value in this dimension; may be repeated.
+    /// Keys with this value in this dimension need at least N records; may be repeated.
     #[arg(long, value_name = "DIMENSION=VALUE:N", help_heading = "Rule")]
     pub(crate) floor: Vec<Floor>,
 
     /// The history, kept from run to run; created when it is not there.
     #[arg(long, short = 'm', value_name = "FILE", help_heading = "History")]
     pub(crate) history: Option<PathBuf>,
+    /// Keep this many windows open for late records; unless given, as many as the history has kept.
+    #[arg(long, value_name = "WINDOWS", help_heading = "History")]
+    pub(crate) lateness: Option<usize>,
+    /// Late records of windows that are open: take them in, and tell which findings that changes.
+    #[arg(long, value_name = "FILE", help_heading = "History")]
+    pub(crate) late: Vec<String>,
     /// Start from a global table of the original, telemetry-peak-analyzer.
     #[arg(long, value_name = "FILE", help_heading = "History")]
     pub(crate) import_gst: Option<PathBuf>,
@@ -115,6 +129,16 @@ pub(crate) enum Preset {
     FileTypes,
     NetworkEvents,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum Rule {
+    Calibrated,
+    Classic,
+}
+
+/// A budget as it is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OwnBudget(pub(crate) Budget);
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Unit {
@@ -172,8 +196,25 @@ impl Args {
         Ok(schema.dimensions(&self.dimension).blame(&self.blame).build()?)
     }
 
+    /// The rule that is asked for, by name or by an option that only it has.
+    pub(crate) fn rule(&self) -> Rule {
+        let asks_for_classic = self.threshold.is_some()
+            || self.import_gst.is_some()
+            || self.export_gst.is_some()
+            || self.original_peaks.is_some();
+        self.rule.unwrap_or(if asks_for_classic { Rule::Classic } else { Rule::Calibrated })
+    }
+
+    /// The calibrated rule, without history.
+    pub(crate) fn calibrated(&self, schema: &Schema) -> Result<Calibrated> {
+        let with_floor = |rule: Calibrated, floor: &Floor| {
+            rule.with_floor(schema, &floor.dimension, &floor.value, floor.records)
+        };
+        Ok(self.floor.iter().try_fold(Calibrated::new(self.budget.0), with_floor)?)
+    }
+
     /// The classic rule, without history.
-    pub(crate) fn rule(&self, schema: &Schema) -> Result<Classic> {
+    pub(crate) fn classic(&self, schema: &Schema) -> Result<Classic> {
         let preset = matches!(self.preset, Preset::FileTypes) && self.time.is_none();
         let rule = if preset { Classic::file_types(self.zone) } else { Classic::new(schema, self.zone) };
         let with_floor =
@@ -223,6 +264,24 @@ impl std::str::FromStr for Window {
         };
         let count: u32 = number.parse().ok().filter(|&count| count > 0).ok_or_else(rule)?;
         Ok(Window::Length(std::time::Duration::from_secs(u64::from(count) * seconds)))
+    }
+}
+
+impl std::str::FromStr for OwnBudget {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| {
+            text.parse::<f64>()
+                .map_err(|_| "must be a number, possibly followed by /window or fdr".to_owned())
+        };
+        let budget = if let Some(alarms) = text.strip_suffix("/window") {
+            Budget::per_window(number(alarms)?)
+        } else if let Some(share) = text.strip_suffix("fdr") {
+            Budget::fdr(number(share)?)
+        } else {
+            Budget::per_key_window(number(text)?)
+        };
+        budget.map(OwnBudget).map_err(|error| error.to_string())
     }
 }
 

@@ -35,12 +35,12 @@ impl Feed {
     }
 }
 
-/// Opens what the arguments name.
-pub(crate) fn open(args: &Args, schema: &Schema) -> Result<Feed> {
-    let (files, spool) = files(&args.input)?;
+/// Opens these inputs, read as the arguments say.
+pub(crate) fn open(inputs: &[String], args: &Args, schema: &Schema) -> Result<Feed> {
+    let (files, spool) = files(inputs)?;
     let read = Arc::new(AtomicU64::new(0));
     let files = files.count_bytes(Arc::clone(&read));
-    let source: Box<dyn Source> = if is_csv(args) {
+    let source: Box<dyn Source> = if is_csv(inputs, args) {
         let csv = CsvFiles::new(files, schema.clone());
         Box::new(csv.delimiter(args.delimiter()?)?.on_bad_record(args.on_bad_record()))
     } else {
@@ -69,11 +69,11 @@ fn files(inputs: &[String]) -> Result<(Files, Option<TempDir>)> {
     Ok((files, spool))
 }
 
-fn is_csv(args: &Args) -> bool {
+fn is_csv(inputs: &[String], args: &Args) -> bool {
     match args.format {
         Format::Csv => true,
         Format::Json => false,
-        Format::Auto => args.input.iter().all(|input| input.contains(".csv")),
+        Format::Auto => inputs.iter().all(|input| input.contains(".csv")),
     }
 }
 

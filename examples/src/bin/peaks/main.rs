@@ -16,9 +16,9 @@ mod plot;
 mod show;
 
 use anyhow::{Result, bail};
-use args::{Args, UsageError};
+use args::{Args, Rule, UsageError};
 use clap::Parser;
-use peak_core::{Error, Schema, Source, Span, Windows, snapshot};
+use peak_core::{Error, Source, Span, Windows, snapshot};
 use peak_detectors::{Assessment, Classic, Engine, Observation, Peak, PeakRule, Step};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -42,26 +42,27 @@ fn main() -> ExitCode {
 /// Does what the arguments say; gives the number of peaks.
 fn run(args: &Args) -> Result<usize> {
     let schema = args.schema()?;
-    let feed = input::open(args, &schema)?;
+    let feed = input::open(&args.input, args, &schema)?;
     let windows = plan::windows(args, feed.source())?;
-    let rule = with_history(args.rule(&schema)?, args, feed.source(), &windows)?;
-    let mut engine = match &args.history {
-        Some(path) => Engine::open(path, Peak::classic(rule))?,
-        None => Engine::new(Peak::classic(rule)),
-    };
-    let windows = without_learned(&windows, engine.history().learned())?;
-    let before = args.svg.is_some().then(|| engine.clone());
-    let steps = match &args.original_peaks {
-        Some(path) => vec![step_and_export(&mut engine, feed.source(), &schema, &windows, path)?],
-        None => engine.run(feed.source(), &windows)?,
-    };
-    if let (Some(folder), Some(before)) = (&args.svg, before) {
+    let mut session = Session::run(args.rule(), args, feed.source(), &windows)?;
+    if args.rule.is_none() && args.history.is_none() && session.is_undecided() {
+        eprintln!("note: too little history for the calibrated rule, the classic rule decides instead");
+        session = Session::run(Rule::Classic, args, feed.source(), &windows)?;
+    }
+    let Session { mut engine, before, windows, steps } = session;
+    if let Some(folder) = &args.svg {
         plot::draw_all(folder, before, feed.source(), &windows, &steps, args.zone)?;
     }
     feed.finish();
 
     write_peaks(args, &steps)?;
     eprintln!("{}", show::summary(&steps));
+    if !args.late.is_empty() {
+        let late = input::open(&args.late, args, &schema)?;
+        let amendment = engine.amend(late.source())?;
+        late.finish();
+        show::corrections(&mut io::stdout().lock(), &amendment, args.json)?;
+    }
     if let (Some(path), PeakRule::Classic(rule)) = (&args.export_gst, engine.detector().rule()) {
         snapshot::write_atomically(path, |file| rule.export(file))?;
     }
@@ -69,7 +70,65 @@ fn run(args: &Args) -> Result<usize> {
     Ok(steps.iter().map(|step| step.found.len()).sum())
 }
 
-/// Gives the rule its first history: the original's table, or, when there is no history at all, the days
+/// An engine that went through windows.
+struct Session {
+    engine: Engine<Peak>,
+    /// The engine as it was before them.
+    before: Engine<Peak>,
+    /// The windows that were new to its history.
+    windows: Windows,
+    steps: Vec<Step>,
+}
+
+impl Session {
+    fn run(rule: Rule, args: &Args, source: &dyn Source, windows: &Windows) -> Result<Self> {
+        let schema = source.schema();
+        let detector = match rule {
+            Rule::Calibrated => Peak::calibrated(args.calibrated(schema)?),
+            Rule::Classic => Peak::classic(with_history(args.classic(schema)?, args, source, windows)?),
+        };
+        let mut engine = match &args.history {
+            Some(path) => Engine::open(path, detector)?,
+            None => Engine::new(detector),
+        };
+        if rule == Rule::Calibrated && engine.history().learned().is_empty() {
+            learn_before(&mut engine, args, source, windows)?;
+        }
+        if let Some(windows) = args.lateness {
+            engine = engine.with_lateness(windows)?;
+        }
+        let windows = without_learned(windows, engine.history().learned())?;
+        let before = engine.clone();
+        let steps = match &args.original_peaks {
+            Some(path) => vec![step_and_export(&mut engine, source, &windows, path)?],
+            None => engine.run(source, &windows)?,
+        };
+        Ok(Session { engine, before, windows, steps })
+    }
+
+    /// Whether no key got a verdict, though there were some.
+    fn is_undecided(&self) -> bool {
+        let refused = |step: &Step| step.refused.values().sum::<u64>();
+        self.steps.iter().all(|step| step.judged == 0) && self.steps.iter().any(|step| refused(step) > 0)
+    }
+}
+
+/// Without a history the calibrated rule first learns what the data hold before the first window.
+fn learn_before(
+    engine: &mut Engine<Peak>,
+    args: &Args,
+    source: &dyn Source,
+    windows: &Windows,
+) -> Result<()> {
+    let earlier = plan::earlier_windows(args, source, windows)?;
+    if let Some(span) = earlier.hull() {
+        engine.run(source, &earlier)?;
+        eprintln!("note: no history yet, it starts from the data's {} windows before: {span}", earlier.len());
+    }
+    Ok(())
+}
+
+/// Gives the classic rule its first history: the original's table, or, when there is no history at all, the days
 /// before the end of the first window.
 fn with_history(mut rule: Classic, args: &Args, source: &dyn Source, windows: &Windows) -> Result<Classic> {
     let resumes = args.history.as_deref().is_some_and(Path::exists);
@@ -106,7 +165,6 @@ fn without_learned(windows: &Windows, learned: &[Span]) -> Result<Windows> {
 fn step_and_export(
     engine: &mut Engine<Peak>,
     source: &dyn Source,
-    schema: &Schema,
     windows: &Windows,
     path: &Path,
 ) -> Result<Step> {
@@ -130,7 +188,7 @@ fn step_and_export(
         let peaks = || peaks.iter().map(|(key, assessment)| (*key, assessment));
         snapshot::write_atomically(path, |file| Classic::export_peaks(peaks(), file))?;
     }
-    Ok(Step { report, ..engine.observe(window, schema, found)? })
+    Ok(Step { report, ..engine.observe(window, source.schema(), found)? })
 }
 
 /// Writes the peaks to standard output, and as JSON lines to the output file.
@@ -142,7 +200,7 @@ fn write_peaks(args: &Args, steps: &[Step]) -> Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
         show::json_lines(&mut out, found())?;
-    } else {
+    } else if found().next().is_some() {
         writeln!(out, "{}", show::table(found(), args.zone))?;
     }
     Ok(out.flush()?)

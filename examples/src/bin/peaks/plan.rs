@@ -4,6 +4,7 @@ use crate::args::{Args, UsageError, Window};
 use anyhow::{Result, bail};
 use chrono::{Days, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use peak_core::{Source, Span, Timestamp, Windows};
+use peak_detectors::{Engine, Peak};
 
 /// How much of the past the first run looks at when there is no history, as the original does.
 pub(crate) const FIRST_HISTORY: TimeDelta = TimeDelta::days(7);
@@ -31,6 +32,34 @@ pub(crate) fn windows(args: &Args, source: &dyn Source) -> Result<Windows> {
                 )));
             }
             Windows::local_days(start.date(), end.date(), args.zone)?
+        }
+    })
+}
+
+/// The windows before the first one, as far back as the data and the engine's horizon go.
+pub(crate) fn earlier_windows(args: &Args, source: &dyn Source, windows: &Windows) -> Result<Windows> {
+    let (Some(first), Some((first_day, _))) = (windows.first(), days_of_the_data(args, source)?) else {
+        return Ok(Windows::default());
+    };
+    let start = first.start().local(args.zone);
+    let horizon = TimeDelta::from_std(Engine::<Peak>::HORIZON)?;
+    let from = start.checked_sub_signed(horizon).unwrap_or(start).max(first_day);
+    if from >= start {
+        return Ok(Windows::default());
+    }
+    let at = |local| Timestamp::from_local(local, args.zone);
+    Ok(match args.window {
+        Window::Day => Windows::local_days(from.date(), start.date(), args.zone)?,
+        // Counted backwards, so that the last one ends where the first window begins.
+        Window::Length(_) | Window::Whole => {
+            let length = first.duration();
+            let whole = TimeDelta::from_std(length)?;
+            let count = (start - from).num_milliseconds() / whole.num_milliseconds().max(1);
+            let begin = i32::try_from(count).ok().and_then(|count| start.checked_sub_signed(whole * count));
+            match begin.filter(|begin| *begin < start) {
+                Some(begin) => Windows::every(Span::new(at(begin), first.start())?, length)?,
+                None => Windows::default(),
+            }
         }
     })
 }

@@ -3,7 +3,7 @@
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use peak_core::{Span, Tz};
-use peak_detectors::{Blame, BlameShare, Found, Step};
+use peak_detectors::{Amendment, Blame, BlameShare, Found, Step};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -74,6 +74,28 @@ pub(crate) fn json_lines<'a>(out: &mut dyn Write, found: impl Iterator<Item = &'
         serde_json::to_writer(&mut *out, peak)?;
         writeln!(out)?;
     }
+    Ok(())
+}
+
+/// What late records changed: a line each, or JSON lines; what could not be taken in goes to standard error.
+pub(crate) fn corrections(out: &mut dyn Write, amendment: &Amendment, json: bool) -> io::Result<()> {
+    let Amendment { merged, too_late, too_early, corrections, .. } = amendment;
+    for correction in corrections {
+        if json {
+            serde_json::to_writer(&mut *out, correction)?;
+            writeln!(out)?;
+            continue;
+        }
+        match (&correction.before, &correction.after) {
+            (None, Some(found)) => writeln!(out, "correction: found now: {found}")?,
+            (Some(_), Some(found)) => writeln!(out, "correction: changed: {found}")?,
+            (_, None) => writeln!(out, "correction: withdrawn: {} from {}", correction.key, correction.span)?,
+        }
+    }
+    eprintln!(
+        "{merged} late records taken in, {too_late} too late, {too_early} of windows to come, {} findings corrected",
+        corrections.len()
+    );
     Ok(())
 }
 

@@ -1,0 +1,214 @@
+//! What the calibrated rule promises whatever the feed: order does not matter, more is never less
+//! strange, and what it says of a window is so.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use peak_core::{Baseline, CountMoments, Key, Schema, Span, Window};
+use peak_detectors::{
+    Budget, Calibrated, Change, Detector, Explanation, Observation, Peak, PeakRule, Persist, Refusal, Verdict,
+};
+use proptest::prelude::*;
+
+/// Records and records of the top sample of each key, window after window; no records: no such key.
+type Feed = Vec<Vec<(u64, u64)>>;
+
+fn window((records, top): (u64, u64)) -> Window {
+    let top = top.min(records);
+    let others = u128::from(records - top);
+    let squares = others + u128::from(top) * u128::from(top);
+    let samples = u64::from(top > 0) + records - top;
+    Window {
+        events: records,
+        samples: CountMoments::from_parts(samples, records, squares, top),
+        ..Window::default()
+    }
+}
+
+fn days() -> Vec<Span> {
+    Span::days("2020-01-01", "2020-06-01").unwrap().to_vec()
+}
+
+fn key(index: usize) -> Key {
+    Key::new([format!("key {index}"), "x".into()])
+}
+
+/// Looks at one window of several keys, in the order given.
+fn look<T>(day: Span, counts: &[(usize, (u64, u64))], look: impl FnOnce(&[Observation<'_>]) -> T) -> T {
+    let past = Baseline::default();
+    let windows: Vec<(Key, Window)> = counts.iter().map(|(i, counts)| (key(*i), window(*counts))).collect();
+    let observe = |(key, window)| Observation { key, span: day, window, past: &past };
+    let observations: Vec<_> = windows.iter().map(|(key, window)| observe((key, window))).collect();
+    look(&observations)
+}
+
+fn numbered(counts: &[(u64, u64)]) -> Vec<(usize, (u64, u64))> {
+    counts.iter().copied().enumerate().collect()
+}
+
+fn learned(rule: impl Into<Calibrated>, feed: &Feed) -> Peak {
+    let mut peak = Peak::calibrated(rule);
+    for (day, counts) in days().into_iter().zip(feed) {
+        look(day, &numbered(counts), |together| peak.learn_all(together));
+    }
+    peak
+}
+
+fn judge(peak: &Peak, day: usize, counts: (u64, u64)) -> Result<Verdict, Refusal> {
+    look(days()[day], &[(0, counts)], |together| peak.judge(&together[0]))
+}
+
+fn explain(peak: &Peak, day: usize, counts: (u64, u64)) -> Explanation {
+    look(days()[day], &[(0, counts)], |together| peak.explain(&together[0])).unwrap()
+}
+
+/// Five keys of about 100, 200 … records that wobble without repeating themselves.
+fn quiet(windows: usize) -> Feed {
+    let wobble = |day: usize, key: usize| ((day * 7 + key * 3) * 2_654_435_761 % 1_000) as f64 / 500.0 - 1.0;
+    let count = |day: usize, key: usize| {
+        let mean = 100.0 * (key + 1) as f64;
+        ((mean + 1.7 * mean.sqrt() * wobble(day, key)) as u64, 1)
+    };
+    (0..windows).map(|day| (0..5).map(|key| count(day, key)).collect()).collect()
+}
+
+fn feed() -> impl Strategy<Value = Feed> {
+    let counts = (prop_oneof![Just(0), 1..9u64, 50..300u64, 0..90_000u64], 1..40u64);
+    prop::collection::vec(prop::collection::vec(counts, 6), 8..20)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn the_order_of_keys_changes_nothing(feed in feed(), order in Just((0..6usize).collect::<Vec<_>>()).prop_shuffle()) {
+        let mut straight = Peak::default();
+        let mut shuffled = Peak::default();
+        for (day, counts) in days().into_iter().zip(&feed) {
+            let numbered = numbered(counts);
+            let reordered: Vec<_> = order.iter().map(|&i| numbered[i]).collect();
+            let expected = look(day, &numbered, |together| straight.judge_all(together));
+            let judged = look(day, &reordered, |together| shuffled.judge_all(together));
+            for (&i, judged) in order.iter().zip(judged) {
+                prop_assert_eq!(judged, expected[i]);
+            }
+            look(day, &numbered, |together| straight.learn_all(together));
+            look(day, &reordered, |together| shuffled.learn_all(together));
+            prop_assert_eq!(&straight, &shuffled);
+        }
+    }
+
+    #[test]
+    fn a_quiet_key_more_changes_no_other_keys_order(feed in feed(), records in 90..110u64) {
+        let peak = learned(Budget::default(), &feed);
+        let day = days()[feed.len()];
+        let counts = numbered(feed.last().unwrap());
+        let with = [&counts[..], &[(9, (records, 1))]].concat();
+        let scores = |counts: &[(usize, (u64, u64))]| {
+            let judged = look(day, counts, |together| peak.judge_all(together));
+            judged.into_iter().take(6).map(|judged| judged.map(|v| v.score)).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(scores(&counts), scores(&with));
+    }
+
+    #[test]
+    fn a_larger_count_never_raises_the_upper_p_value(feed in feed(), counts in prop::collection::vec(0..100_000u64, 9)) {
+        let peak = learned(Budget::default(), &feed);
+        let mut counts = counts;
+        counts.sort_unstable();
+        let mut before = 1.0;
+        for records in counts {
+            // Volume alone, where the upper side is the stranger one beyond doubt.
+            let Ok(verdict) = judge(&peak, feed.len(), (records, 1)) else { continue };
+            let evidence = explain(&peak, feed.len(), (records, 1)).evidence.swap_remove(0);
+            let p = evidence.p_value.unwrap();
+            if p < 0.2 && evidence.expected.is_some_and(|expected| records as f64 > expected) {
+                prop_assert!(p <= before * (1.0 + 1e-6), "{records}: {p} after {before}");
+                before = p;
+            }
+            prop_assert!(verdict.p_value.is_some_and(|p| (0.0..=1.0).contains(&p)));
+        }
+    }
+
+    #[test]
+    fn restored_it_goes_on_bit_for_bit(feed in feed()) {
+        let mut peak = learned(Budget::default(), &feed);
+        let bytes = rmp_serde::to_vec(&peak.memory()).unwrap();
+        let mut restored = Peak::default();
+        restored.restore(rmp_serde::from_slice(&bytes).unwrap()).unwrap();
+        prop_assert_eq!(&restored, &peak);
+        for (day, counts) in days().into_iter().skip(feed.len()).zip(&feed) {
+            let judge = |peak: &Peak| look(day, &numbered(counts), |together| format!("{:?}", peak.judge_all(together)));
+            prop_assert_eq!(judge(&peak), judge(&restored));
+            look(day, &numbered(counts), |together| peak.learn_all(together));
+            look(day, &numbered(counts), |together| restored.learn_all(together));
+        }
+    }
+}
+
+#[test]
+fn an_explanation_says_what_would_have_been_quiet() {
+    let peak = learned(Budget::default(), &quiet(40));
+    let spike = explain(&peak, 40, (300, 1));
+    assert_eq!(spike.carried_by, "records");
+    assert_eq!(spike.change, None);
+    let carrier = spike.carrier().unwrap();
+    assert!(carrier.exceeded && carrier.p_value.unwrap() < 0.01, "{spike}");
+    assert!((carrier.expected.unwrap() - 100.0).abs() < 5.0, "{spike}");
+    let (lower, upper) = (carrier.lower.unwrap() as u64, carrier.upper.unwrap() as u64);
+    let anomalous = |records| judge(&peak, 40, (records, 1)).unwrap().anomalous;
+    assert!(!anomalous(lower) && anomalous(lower - 1), "{spike}");
+    assert!(!anomalous(upper) && anomalous(upper + 1), "{spike}");
+    assert_eq!(spike.counterfactual.unwrap().below, Some((upper + 1) as f64));
+    let low = explain(&peak, 40, (20, 1)).counterfactual.unwrap();
+    assert_eq!((low.above, low.below), (Some((lower - 1) as f64), None));
+    assert_eq!(explain(&peak, 40, (100, 1)).counterfactual, None);
+}
+
+#[test]
+fn the_strangest_statistic_carries() {
+    let peak = learned(Budget::default(), &quiet(40));
+    let explanation = explain(&peak, 40, (100, 40));
+    assert_eq!(explanation.carried_by, "records of the top sample");
+    assert_eq!(explanation.evidence.len(), 4);
+}
+
+#[test]
+fn keys_that_come_and_go_are_told_so() {
+    let peak = learned(Budget::default(), &quiet(40));
+    let gone = explain(&peak, 40, (0, 0));
+    assert_eq!(gone.change, Some(Change::Gone));
+    assert!(judge(&peak, 40, (0, 0)).unwrap().anomalous);
+    let (verdict, new) = look(days()[40], &[(99, (90_000, 1))], |together| {
+        (peak.judge(&together[0]), peak.explain(&together[0]).unwrap())
+    });
+    assert_eq!(new.change, Some(Change::FirstSeen));
+    assert!(verdict.unwrap().anomalous && new.to_string().starts_with("first seen: records 9"), "{new}");
+}
+
+#[test]
+fn small_effects_and_small_keys_can_be_left_out() {
+    let rule = || Calibrated::new(Budget::default());
+    let anomalous = |rule: Calibrated, records| {
+        let peak = learned(rule, &quiet(40));
+        judge(&peak, 40, (records, 1)).unwrap().anomalous
+    };
+    assert!(anomalous(rule(), 250));
+    assert!(!anomalous(rule().with_minimum_effect(200.0, 0.0).unwrap(), 250));
+    assert!(!anomalous(rule().with_minimum_effect(0.0, 2.0).unwrap(), 250));
+    assert!(anomalous(rule().with_minimum_effect(100.0, 1.0).unwrap(), 250));
+    let schema = Schema::file_types();
+    let floor = |records| rule().with_floor(&schema, "task.severity", "key 0", records).unwrap();
+    assert!(!anomalous(floor(500), 250));
+    assert!(anomalous(floor(90), 250) && anomalous(floor(90), 0));
+    assert!(rule().with_minimum_effect(-1.0, 0.0).is_err());
+    assert!(rule().with_floor(&schema, "severity", "x", 1).is_err());
+}
+
+#[test]
+fn a_memory_of_another_rule_is_refused() {
+    let classic = Peak::classic(peak_detectors::Classic::file_types(peak_core::Tz::UTC));
+    let bytes = rmp_serde::to_vec(&classic.memory()).unwrap();
+    let error = Peak::default().restore(rmp_serde::from_slice(&bytes).unwrap()).unwrap_err();
+    assert!(error.to_string().starts_with("peak rule: must be"), "{error}");
+    assert!(matches!(Peak::default().rule(), PeakRule::Calibrated(_)));
+}
