@@ -76,7 +76,6 @@ fn global(c: &mut Criterion) {
     };
     let mut history = GlobalTable::new(Duration::from_secs(42 * 86_400));
     let schema = Schema::builder().time("t").sample("s").dimensions(["k"]).build().unwrap();
-    let engine = || Engine::new(Peak::classic(Classic::new(&schema, Tz::UTC)));
     let mut group = c.benchmark_group("global");
     group.throughput(Throughput::Elements(KEYS as u64)).sample_size(20);
     days[..41].iter().for_each(|&day| history.learn(day, &windows(day)).unwrap());
@@ -90,14 +89,15 @@ fn global(c: &mut Criterion) {
         black_box(engine.observe(days[41], &schema, last.clone()).unwrap());
         engine
     };
-    let started = || {
-        let mut engine = engine();
-        engine.observe(days[40], &schema, windows(days[40])).unwrap();
-        engine
-    };
-    group.bench_function("judge and learn, classic", |b| {
-        b.iter_batched(started, observe, BatchSize::LargeInput);
-    });
+    let rules = [
+        ("judge and learn, classic", Peak::classic(Classic::new(&schema, Tz::UTC))),
+        ("judge and learn, calibrated", Peak::default()),
+    ];
+    for (name, rule) in rules {
+        let mut engine = Engine::new(rule);
+        days[30..41].iter().for_each(|&day| drop(engine.observe(day, &schema, windows(day)).unwrap()));
+        group.bench_function(name, |b| b.iter_batched(|| engine.clone(), observe, BatchSize::LargeInput));
+    }
     group.finish();
 }
 
