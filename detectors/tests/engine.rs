@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use peak_core::{ErrorKind, Key, Record, Report, Result, Schema, Source, Span, Timestamp, Tz, Windows};
-use peak_detectors::{Classic, Engine, Found, Peak, Step};
+use peak_core::{
+    ErrorKind, Key, LocalTables, Record, Report, Result, Schema, Source, Span, Timestamp, Tz, Windows,
+};
+use peak_detectors::{Budget, Calibrated, Classic, Engine, Found, Peak, Phases, Step};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,6 +60,15 @@ fn detector(feed: &Feed) -> Peak {
     Peak::classic(Classic::new(&feed.schema, Tz::UTC))
 }
 
+/// The detector with either rule.
+fn either(calibrated: bool, feed: &Feed) -> Peak {
+    if calibrated {
+        Peak::calibrated(Calibrated::new(Budget::default()).with_phases(Phases::NONE))
+    } else {
+        detector(feed)
+    }
+}
+
 fn json(steps: &[Step]) -> Vec<String> {
     steps.iter().flat_map(|step| &step.found).map(|found| serde_json::to_string(found).unwrap()).collect()
 }
@@ -70,17 +81,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn saved_and_resumed_it_finds_the_same(records in records(), at in 0..10usize) {
+    fn saved_and_resumed_it_finds_the_same(records in records(), at in 0..10usize, calibrated: bool) {
         let (feed, windows) = (Feed::new(records), windows());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.peak");
-        let mut whole = Engine::new(detector(&feed));
+        let mut whole = Engine::new(either(calibrated, &feed));
         let expected = json(&whole.run(&feed, &windows).unwrap());
 
-        let mut first = Engine::open(&path, detector(&feed)).unwrap();
+        let mut first = Engine::open(&path, either(calibrated, &feed)).unwrap();
         let mut found = json(&first.run(&feed, &Windows::new(windows[..at].to_vec()).unwrap()).unwrap());
         first.save().unwrap();
-        let mut second = Engine::open(&path, detector(&feed)).unwrap();
+        let mut second = Engine::open(&path, either(calibrated, &feed)).unwrap();
         prop_assert_eq!(second.history(), first.history());
         prop_assert_eq!(second.detector(), first.detector());
         for &window in &windows[at..] {
@@ -97,6 +108,7 @@ proptest! {
         learned in 1..10usize,
         lateness in 1..4usize,
         saved: bool,
+        calibrated: bool,
     ) {
         let windows = windows();
         let (learned, rest) = windows.split_at(learned);
@@ -110,15 +122,15 @@ proptest! {
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.peak");
-        let mut engine = Engine::open(&path, detector(&all)).unwrap().with_lateness(lateness).unwrap();
+        let mut engine = Engine::open(&path, either(calibrated, &all)).unwrap().with_lateness(lateness).unwrap();
         let first = engine.run(&in_time, &Windows::new(learned.to_vec()).unwrap()).unwrap();
         if saved {
             engine.save().unwrap();
-            engine = Engine::open(&path, detector(&all)).unwrap().with_lateness(lateness).unwrap();
+            engine = Engine::open(&path, either(calibrated, &all)).unwrap().with_lateness(lateness).unwrap();
         }
         let amendment = engine.amend(&late).unwrap();
 
-        let mut expected = Engine::new(detector(&all));
+        let mut expected = Engine::new(either(calibrated, &all));
         let steps = expected.run(&all, &Windows::new(learned.to_vec()).unwrap()).unwrap();
         prop_assert_eq!(engine.history(), expected.history());
         prop_assert_eq!(engine.detector(), expected.detector());
@@ -145,14 +157,34 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_records_does_not_matter(records in records().prop_shuffle()) {
+    fn the_order_of_records_does_not_matter(records in records().prop_shuffle(), calibrated: bool) {
         let mut sorted = records.clone();
         sorted.sort_unstable();
         let found = |records| {
             let feed = Feed::new(records);
-            json(&Engine::new(detector(&feed)).run(&feed, &windows()).unwrap())
+            json(&Engine::new(either(calibrated, &feed)).run(&feed, &windows()).unwrap())
         };
         prop_assert_eq!(found(records), found(sorted));
+    }
+
+    #[test]
+    fn tables_merged_from_shards_give_the_same(records in records(), shards in prop::collection::vec(0..3usize, 300), calibrated: bool) {
+        let windows = windows();
+        let feed = Feed::new(records.clone());
+        let mut whole = Engine::new(either(calibrated, &feed));
+        let expected = json(&whole.run(&feed, &windows).unwrap());
+
+        let mut parts: [Vec<Row>; 3] = Default::default();
+        records.iter().zip(shards).for_each(|(row, shard)| parts[shard].push(*row));
+        let mut tables = LocalTables::new(&windows).into_tables();
+        for part in parts {
+            let (shard, _) = LocalTables::scan(&Feed::new(part), &windows).unwrap();
+            tables.iter_mut().zip(shard.into_tables()).for_each(|(sum, table)| sum.merge(&table).unwrap());
+        }
+        let mut merged = Engine::new(either(calibrated, &feed));
+        let steps = tables.iter().map(|table| merged.observe(table.span(), &feed.schema, table.finish()).unwrap());
+        prop_assert_eq!(json(&steps.collect::<Vec<_>>()), expected);
+        prop_assert_eq!(merged.detector(), whole.detector());
     }
 }
 

@@ -29,10 +29,10 @@ use std::time::Instant;
 #[command(about = "False alarms and finds of the peak rules on simulated feeds")]
 struct Arguments {
     /// How many seeds
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 20)]
     seeds: u64,
     /// The first seed
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 2001)]
     first_seed: u64,
     /// How many keys a feed has
     #[arg(long, default_value_t = 40)]
