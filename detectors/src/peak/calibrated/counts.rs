@@ -22,7 +22,7 @@
 //! **Prediction.** Uncertainty of level and phase multiplies the mean by a factor of mean 1, which adds
 //! to the dispersion: 1 + α' = (1 + α)(1 + v + v_phase).
 
-use super::phase::Word;
+use super::phase::{Effect, Word};
 use super::tail::{self, Tails};
 use serde::{Deserialize, Serialize};
 
@@ -168,13 +168,6 @@ impl Rhythm {
         self.product = Self::MEMORY * self.product + information * phase * deviation;
         self.information = Self::MEMORY * self.information + information * phase * phase;
     }
-}
-
-/// A multiplicative effect on the mean, on the log scale.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct Effect {
-    pub(super) log: f64,
-    pub(super) variance: f64,
 }
 
 /// What the model remembers of one count of one key.

@@ -12,7 +12,6 @@
 //! that are busier for everybody, a wave, a trend that levels follow late. It widens every
 //! prediction, large keys feel it and small ones hardly do.
 
-use super::counts::Effect;
 use peak_core::{Error, Result, Span};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -187,6 +186,13 @@ impl Phase {
 fn shrink(effect: Effect) -> Effect {
     let kept = 1.0 - 4.0 * effect.variance / (effect.log * effect.log).max(1e-300);
     Effect { log: effect.log * kept.max(0.0), ..effect }
+}
+
+/// A multiplicative effect on the mean, on the log scale.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Effect {
+    pub(super) log: f64,
+    pub(super) variance: f64,
 }
 
 /// One key's word on a window's factor: its count, its level, and how precisely it tells.

@@ -4,9 +4,9 @@
 //! Sums over keys run in the order of the keys, so no other order matters.
 
 use super::calibration::{Arrivals, TailMap};
-use super::counts::{Count, Effect, PooledDispersion};
+use super::counts::{Count, PooledDispersion};
 use super::newcomer::Newcomers;
-use super::phase::{Phases, Seasons, Word, day_factor};
+use super::phase::{Effect, Phases, Seasons, Word, day_factor};
 use super::ratio::{Ratio, RatioPool};
 use super::statistics::{CARRIERS, CONCENTRATION, Model, REPETITION, Reading, VARIETY, VOLUME};
 use super::tail::Tails;
