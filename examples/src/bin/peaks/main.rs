@@ -44,12 +44,12 @@ fn run(args: &Args) -> Result<usize> {
     let schema = args.schema()?;
     let feed = input::open(&args.input, args, &schema)?;
     let windows = plan::windows(args, feed.source())?;
-    let mut session = Session::run(args.rule(), args, feed.source(), &windows)?;
-    if args.rule.is_none() && args.history.is_none() && session.is_undecided() {
+    let mut outcome = Outcome::run(args.rule(), args, feed.source(), &windows)?;
+    if args.rule.is_none() && args.history.is_none() && outcome.is_undecided() {
         eprintln!("note: too little history for the calibrated rule, the classic rule decides instead");
-        session = Session::run(Rule::Classic, args, feed.source(), &windows)?;
+        outcome = Outcome::run(Rule::Classic, args, feed.source(), &windows)?;
     }
-    let Session { mut engine, before, windows, steps } = session;
+    let Outcome { mut engine, before, windows, steps } = outcome;
     if let Some(folder) = &args.svg {
         plot::draw_all(folder, before, feed.source(), &windows, &steps, args.zone)?;
     }
@@ -70,8 +70,8 @@ fn run(args: &Args) -> Result<usize> {
     Ok(steps.iter().map(|step| step.found.len()).sum())
 }
 
-/// An engine that went through windows.
-struct Session {
+/// An engine that went through windows, and what it found.
+struct Outcome {
     engine: Engine<Peak>,
     /// The engine as it was before them.
     before: Engine<Peak>,
@@ -80,7 +80,7 @@ struct Session {
     steps: Vec<Step>,
 }
 
-impl Session {
+impl Outcome {
     fn run(rule: Rule, args: &Args, source: &dyn Source, windows: &Windows) -> Result<Self> {
         let schema = source.schema();
         let detector = match rule {
@@ -103,7 +103,7 @@ impl Session {
             Some(path) => vec![step_and_export(&mut engine, source, &windows, path)?],
             None => engine.run(source, &windows)?,
         };
-        Ok(Session { engine, before, windows, steps })
+        Ok(Outcome { engine, before, windows, steps })
     }
 
     /// Whether no key got a verdict, though there were some.
