@@ -6,7 +6,7 @@ use crate::{CountMoments, ErrorKind, Key, KeyWindow, Merge, Result, Share, Span,
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use packed::Packed;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 use std::fmt;
 use std::time::Duration;
@@ -21,7 +21,17 @@ pub struct Past {
     /// The moments of the records per sample.
     pub samples: CountMoments,
     /// Per blame field, the records of its most frequent value.
+    #[serde(serialize_with = "as_slice", deserialize_with = "from_vec")]
     pub top_blame: SmallVec<[u64; 2]>,
+}
+
+fn as_slice<S: Serializer>(counts: &[u64], serializer: S) -> Result<S::Ok, S::Error> {
+    counts.serialize(serializer)
+}
+
+/// By way of a `Vec`, which does not take a stored length at its word.
+fn from_vec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SmallVec<[u64; 2]>, D::Error> {
+    Vec::deserialize(deserializer).map(SmallVec::from_vec)
 }
 
 impl Past {
@@ -360,6 +370,17 @@ mod tests {
         let overlapping = Span::new(span(4).start(), span(5).end()).unwrap();
         assert!(table.learn(overlapping, &[]).is_err());
         assert_eq!(table, before);
+    }
+
+    /// Found by fuzzing: a stored list that claims to have billions of entries.
+    #[test]
+    fn a_stored_length_is_not_taken_at_its_word() {
+        let mut bytes = rmp_serde::to_vec(&vec![(0u64, 1u64)]).unwrap();
+        bytes.truncate(1);
+        // A past of one window: span, records, moments, and then the list.
+        bytes.extend_from_slice(&[0x94, 0x92, 0, 1, 5, 0x94, 1, 5, 25, 5, 0xdd, 0xff, 0xff, 0xff, 0xff]);
+        let error = rmp_serde::from_slice::<Baseline>(&bytes).unwrap_err().to_string();
+        assert!(error.contains("IO error") || error.contains("reading"), "{error}");
     }
 
     proptest! {

@@ -32,11 +32,11 @@ pub struct ExactSum {
 
 /// The stored form; canonical again once it is read.
 #[derive(Serialize, Deserialize)]
-struct Digits(u16, SmallVec<[i64; 4]>);
+struct Digits(u16, Vec<i64>);
 
 impl From<Digits> for ExactSum {
     fn from(Digits(low, digits): Digits) -> Self {
-        let mut sum = ExactSum { low: usize::from(low), digits };
+        let mut sum = ExactSum { low: usize::from(low), digits: digits.into() };
         sum.normalise();
         sum
     }
@@ -45,7 +45,7 @@ impl From<Digits> for ExactSum {
 impl From<ExactSum> for Digits {
     fn from(sum: ExactSum) -> Self {
         // Positions end below 2098 / 32.
-        Digits(u16::try_from(sum.low).unwrap_or(u16::MAX), sum.digits)
+        Digits(u16::try_from(sum.low).unwrap_or(u16::MAX), sum.digits.into_vec())
     }
 }
 
@@ -267,7 +267,7 @@ mod tests {
 
         #[test]
         fn any_stored_digits_load_without_panic(low: u16, digits: Vec<i64>) {
-            let mut loaded = ExactSum::from(Digits(low, digits.into()));
+            let mut loaded = ExactSum::from(Digits(low, digits));
             let _ = loaded.value();
             loaded.add(1.0);
         }

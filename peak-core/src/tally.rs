@@ -87,7 +87,7 @@ impl Merge for Counts {
 pub struct Tally {
     events: u64,
     samples: Counts,
-    blame: SmallVec<[Counts; 2]>,
+    blame: Vec<Counts>,
     measures: Vec<Moments>,
 }
 
