@@ -40,13 +40,6 @@ impl Window {
     pub fn distinct(&self) -> u64 {
         self.samples.n()
     }
-
-    /// The records of the most frequent sample as a share of all records, from 0 to 1; `None` when
-    /// no sample was counted.
-    #[must_use]
-    pub fn concentration(&self) -> Option<f64> {
-        (self.samples.n() > 0).then(|| self.samples.max() as f64 / self.events as f64)
-    }
 }
 
 /// A window and whose it is.

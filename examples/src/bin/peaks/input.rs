@@ -39,6 +39,7 @@ impl Feed {
 pub(crate) fn open(inputs: &[String], args: &Args, schema: &Schema) -> Result<Feed> {
     let (files, spool) = files(inputs)?;
     let read = Arc::new(AtomicU64::new(0));
+    let total = files.total_bytes().unwrap_or(0);
     let files = files.count_bytes(Arc::clone(&read));
     let source: Box<dyn Source> = if is_csv(inputs, args) {
         let csv = CsvFiles::new(files, schema.clone());
@@ -46,7 +47,7 @@ pub(crate) fn open(inputs: &[String], args: &Args, schema: &Schema) -> Result<Fe
     } else {
         Box::new(JsonFiles::new(files, schema.clone()).on_bad_record(args.on_bad_record()))
     };
-    Ok(Feed { source, progress: progress(read)?, _spool: spool })
+    Ok(Feed { source, progress: progress(read, total)?, _spool: spool })
 }
 
 /// All files of all patterns.
@@ -77,16 +78,18 @@ fn is_csv(inputs: &[String], args: &Args) -> bool {
     }
 }
 
-/// A line with the bytes read so far, on a terminal only.
-fn progress(read: Arc<AtomicU64>) -> Result<ProgressBar> {
-    let bytes = move |_: &ProgressState, line: &mut dyn Write| {
+/// A bar of how far the input was read, on a terminal only. The input is gone through several times.
+fn progress(read: Arc<AtomicU64>, total: u64) -> Result<ProgressBar> {
+    const WIDTH: u64 = 30;
+    let bar = move |_: &ProgressState, line: &mut dyn Write| {
+        let (read, total) = (read.load(Ordering::Relaxed), total.max(1));
+        let done = (WIDTH * (read % total) / total) as usize;
+        let (done, left) = ("█".repeat(done), "░".repeat(WIDTH as usize - done));
         // A progress line that cannot be written is no reason to stop.
-        let _ = write!(line, "{}", HumanBytes(read.load(Ordering::Relaxed)));
+        let _ = write!(line, "{done}{left} {} read, pass {}", HumanBytes(read), 1 + read / total);
     };
     let progress = ProgressBar::new_spinner();
-    progress.set_style(
-        ProgressStyle::with_template("{spinner} {read} read in {elapsed}")?.with_key("read", bytes),
-    );
+    progress.set_style(ProgressStyle::with_template("{reading} in {elapsed}")?.with_key("reading", bar));
     progress.enable_steady_tick(Duration::from_millis(100));
     Ok(progress)
 }

@@ -50,7 +50,7 @@ fn run(args: &Args) -> Result<usize> {
         outcome = Outcome::run(Rule::Classic, args, feed.source(), &windows)?;
     }
     let Outcome { mut engine, before, windows, steps } = outcome;
-    if let Some(folder) = &args.svg {
+    if let (Some(folder), Some(before)) = (&args.svg, before) {
         plot::draw_all(folder, before, feed.source(), &windows, &steps, args.zone)?;
     }
     feed.finish();
@@ -73,8 +73,8 @@ fn run(args: &Args) -> Result<usize> {
 /// An engine that went through windows, and what it found.
 struct Outcome {
     engine: Engine<Peak>,
-    /// The engine as it was before them.
-    before: Engine<Peak>,
+    /// The engine as it was before them, for pictures.
+    before: Option<Engine<Peak>>,
     /// The windows that were new to its history.
     windows: Windows,
     steps: Vec<Step>,
@@ -98,7 +98,7 @@ impl Outcome {
             engine = engine.with_lateness(windows)?;
         }
         let windows = without_learned(windows, engine.history().learned())?;
-        let before = engine.clone();
+        let before = args.svg.is_some().then(|| engine.clone());
         let steps = match &args.original_peaks {
             Some(path) => vec![step_and_export(&mut engine, source, &windows, path)?],
             None => engine.run(source, &windows)?,

@@ -38,9 +38,9 @@ pub(crate) fn windows(args: &Args, source: &dyn Source) -> Result<Windows> {
 
 /// The windows before the first one, as far back as the data and the engine's horizon go.
 pub(crate) fn earlier_windows(args: &Args, source: &dyn Source, windows: &Windows) -> Result<Windows> {
-    let (Some(first), Some((first_day, _))) = (windows.first(), days_of_the_data(args, source)?) else {
-        return Ok(Windows::default());
-    };
+    // Windows that begin with the data have nothing before them, and need no look at it.
+    let (Some(first), (Some(_), _)) = (windows.first(), bounds(args)?) else { return Ok(Windows::default()) };
+    let Some((first_day, _)) = days_of_the_data(args, source)? else { return Ok(Windows::default()) };
     let start = first.start().local(args.zone);
     let horizon = TimeDelta::from_std(Engine::<Peak>::HORIZON)?;
     let from = start.checked_sub_signed(horizon).unwrap_or(start).max(first_day);

@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use peak_core::{Key, KeyWindow, Source, Span, Tz, Windows, snapshot};
 use peak_detectors::{Engine, Evidence, Found, Peak, Step};
 use plotters::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// One window of a key: what was seen and expected, and whether it was a peak.
@@ -32,6 +32,8 @@ pub(crate) fn draw_all(
             *kept = found;
         }
     }
+    let peaks: BTreeSet<(Span, &Key)> =
+        steps.iter().flat_map(|step| &step.found).map(|peak| (peak.span, &peak.key)).collect();
     let mut histories: BTreeMap<&Key, Vec<Option<Point>>> =
         strangest.keys().map(|key| (*key, Vec::new())).collect();
     let mut finished = Vec::new();
@@ -41,10 +43,12 @@ pub(crate) fn draw_all(
         let of_window: Vec<KeyWindow> =
             std::iter::from_fn(|| finished.next_if(|next| next.span == span)).collect();
         for (key, history) in &mut histories {
-            let window = of_window.iter().find(|found| found.key == **key).map(|found| found.window.clone());
+            let window = of_window
+                .binary_search_by(|found| found.key.cmp(key))
+                .ok()
+                .map(|i| of_window[i].window.clone());
             let found = KeyWindow { key: (*key).clone(), span, window: window.unwrap_or_default() };
-            let is_peak =
-                steps.iter().flat_map(|step| &step.found).any(|peak| peak.span == span && peak.key == **key);
+            let is_peak = peaks.contains(&(span, *key));
             let statistic = &strangest[*key].explanation.carried_by;
             let evidence = engine
                 .explain(&found)
