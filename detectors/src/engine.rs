@@ -235,7 +235,8 @@ impl Finished {
 
 /// The tables of each window.
 fn open_windows(source: &dyn Source, windows: &Windows) -> Result<(Vec<Finished>, Report)> {
-    let (tables, report) = LocalTables::scan(source, windows)?;
+    let mut tables = LocalTables::new(windows);
+    let report = source.count(&mut tables)?;
     Ok((tables.into_tables().into_iter().map(Finished::Open).collect(), report))
 }
 

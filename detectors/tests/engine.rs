@@ -176,12 +176,14 @@ proptest! {
 
         let mut parts: [Vec<Row>; 3] = Default::default();
         records.iter().zip(shards).for_each(|(row, shard)| parts[shard].push(*row));
-        let mut tables = LocalTables::new(&windows).into_tables();
+        let mut tables = LocalTables::new(&windows);
         for part in parts {
-            let (shard, _) = LocalTables::scan(&Feed::new(part), &windows).unwrap();
-            tables.iter_mut().zip(shard.into_tables()).for_each(|(sum, table)| sum.merge(&table).unwrap());
+            let mut shard = tables.emptied();
+            Feed::new(part).count(&mut shard).unwrap();
+            tables.merge(&shard).unwrap();
         }
         let mut merged = Engine::new(either(calibrated, &feed));
+        let tables = tables.into_tables();
         let steps = tables.iter().map(|table| merged.observe(table.span(), &feed.schema, table.finish()).unwrap());
         prop_assert_eq!(json(&steps.collect::<Vec<_>>()), expected);
         prop_assert_eq!(merged.detector(), whole.detector());

@@ -7,7 +7,7 @@ use std::fmt;
 /// A source of telemetry: the one trait a backend implements.
 ///
 /// [`scan`](Self::scan) hands out records. [`windows`](Self::windows) hands out finished summaries;
-/// unless a backend says otherwise it folds `scan`. A backend whose store can aggregate overrides it
+/// unless a backend says otherwise it folds `scan`, by way of [`count`](Self::count). A backend whose store can aggregate overrides it
 /// with the same two-level aggregation (inner: records per window, key and sample; outer: sum,
 /// number, sum of squares and maximum of those per window and key), so that only summaries travel.
 /// Both must agree: `peak_core::testing::check_source` (feature `testing`) asserts it.
@@ -54,13 +54,27 @@ pub trait Source {
     /// When the source cannot be read, or has more bad records than its policy allows.
     fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report>;
 
+    /// Counts the records of the tables' windows in them, and reports what it read. A backend that
+    /// can read with several threads overrides it: each counts in [`LocalTables::emptied`] tables,
+    /// which are merged, so the result is the same, bit for bit.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan); the tables then hold some of the records.
+    fn count(&self, tables: &mut LocalTables) -> Result<Report> {
+        let Some(hull) = tables.windows().hull() else { return Ok(Report::default()) };
+        self.scan(hull, &mut |record| {
+            tables.add(record);
+        })
+    }
+
     /// Hands the summary of every key in every window to `visit`, in order of windows and, within a
     /// window, of keys, and reports what it read. Keys without records in a window are left out.
     ///
     /// # Errors
     /// As [`scan`](Self::scan).
     fn windows(&self, windows: &Windows, visit: &mut dyn FnMut(KeyWindow)) -> Result<Report> {
-        let (tables, report) = LocalTables::scan(self, windows)?;
+        let mut tables = LocalTables::new(windows);
+        let report = self.count(&mut tables)?;
         tables.into_tables().into_iter().flat_map(|table| table.finish()).for_each(visit);
         Ok(report)
     }

@@ -1,7 +1,7 @@
 //! Local statistics tables: the tallies of all keys in short windows.
 
 use crate::key::Borrowed;
-use crate::{Key, KeyWindow, Merge, Record, Report, Result, Source, Span, Tally, Windows};
+use crate::{Key, KeyWindow, Merge, Record, Result, Span, Tally, Windows};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -109,17 +109,16 @@ impl LocalTables {
         }
     }
 
-    /// Counts the source's records in these windows, and reports what was read.
-    ///
-    /// # Errors
-    /// What the source returns.
-    pub fn scan<S: Source + ?Sized>(source: &S, windows: &Windows) -> Result<(Self, Report)> {
-        let mut tables = LocalTables::new(windows);
-        let Some(hull) = windows.hull() else { return Ok((tables, Report::default())) };
-        let report = source.scan(hull, &mut |record| {
-            tables.add(record);
-        })?;
-        Ok((tables, report))
+    /// The windows.
+    #[must_use]
+    pub fn windows(&self) -> &Windows {
+        &self.windows
+    }
+
+    /// Tables of the same kind for the same windows, without records: what a shard starts with.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        LocalTables::new(&self.windows)
     }
 
     /// Counts a record in its window, if it has one. Says whether it was counted.
@@ -128,6 +127,19 @@ impl LocalTables {
             Some(index) => self.tables[index].add(record),
             None => false,
         }
+    }
+
+    /// Takes in tables of the same windows that were built from other records.
+    ///
+    /// # Errors
+    /// When the windows differ.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        if self.windows != other.windows {
+            let show = |windows: &Windows| format!("{} within {:?}", windows.len(), windows.hull());
+            let rule = format!("must be of the same windows, {}", show(&self.windows));
+            return Err(crate::Error::invalid("merged tables", rule, show(&other.windows)));
+        }
+        self.tables.iter_mut().zip(&other.tables).try_for_each(|(sum, table)| sum.merge(table))
     }
 
     /// The tables, in order of time.
