@@ -43,6 +43,7 @@
 //! ```
 
 mod baseline;
+mod counts;
 mod error;
 mod exact;
 mod key;
@@ -61,6 +62,7 @@ mod window;
 
 pub use baseline::{Baseline, GlobalTable, Past};
 pub use chrono_tz::Tz;
+pub use counts::{Counts, Uncertainty};
 pub use error::{Error, ErrorKind, Position, Rejection, Result};
 pub use exact::ExactSum;
 pub use key::Key;
@@ -70,6 +72,6 @@ pub use record::Record;
 pub use schema::{Schema, SchemaBuilder};
 pub use source::{BadRecords, Report, Source};
 pub use table::{LocalTable, LocalTables};
-pub use tally::{Counts, Tally};
+pub use tally::Tally;
 pub use time::{Span, TimeUnit, Timestamp, Windows};
 pub use window::{KeyWindow, Share, Window};

@@ -90,10 +90,8 @@ impl PartialEq for LocalTable {
     }
 }
 
-impl Eq for LocalTable {}
-
 /// A local table for each of several windows, filled in one pass over the records.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct LocalTables {
     windows: Windows,
     tables: Vec<LocalTable>,

@@ -1,0 +1,262 @@
+//! How often each label occurred: exactly, or within stated bounds in bounded memory.
+
+mod label;
+mod labels;
+mod sketch;
+
+use crate::{CountMoments, Merge, Share};
+use label::{Packed, Words};
+use labels::{Entry, Labels};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sketch::Sketch;
+use smallvec::SmallVec;
+use std::fmt;
+
+/// How often each label occurred.
+///
+/// Counts are exact, and take about 50 bytes for a digest of 40 digits, until they are
+/// [bounded](Self::bound).
+///
+/// ```
+/// use peak_core::Counts;
+///
+/// let mut counts = Counts::default();
+/// for label in ["b", "a", "b"] {
+///     counts.add(label);
+/// }
+/// assert_eq!((counts.get("b"), counts.get("z"), counts.distinct()), (2, 0, 2));
+/// assert_eq!(counts.top(1)[0].label, "b");
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Counts(Form);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Form {
+    Exact(Labels),
+    Bounded(Box<Sketch>),
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Counts(Form::Exact(Labels::default()))
+    }
+}
+
+impl Counts {
+    /// Counts one occurrence.
+    pub fn add(&mut self, label: &str) {
+        let mut words = Words::default();
+        let label = Packed::new(label, &mut words);
+        match &mut self.0 {
+            Form::Exact(labels) => labels.add(label, || label.hash(), 1, 1),
+            Form::Bounded(sketch) => sketch.add(label, 1),
+        }
+    }
+
+    /// How often the label occurred. Of bounded counts, at most so often, by up to
+    /// [`Uncertainty::surplus`] too many.
+    #[must_use]
+    pub fn get(&self, label: &str) -> u64 {
+        let mut words = Words::default();
+        let label = Packed::new(label, &mut words);
+        match &self.0 {
+            Form::Exact(labels) => labels.get(label).unwrap_or(0),
+            Form::Bounded(sketch) => sketch.get(label),
+        }
+    }
+
+    /// How many different labels occurred. Of bounded counts, an estimate.
+    #[must_use]
+    pub fn distinct(&self) -> u64 {
+        match &self.0 {
+            Form::Exact(labels) => labels.len() as u64,
+            Form::Bounded(sketch) => sketch.distinct(),
+        }
+    }
+
+    /// The labels and their counts, in no particular order. Bounded counts know only the most
+    /// frequent labels.
+    pub fn iter(&self) -> impl Iterator<Item = (String, u64)> {
+        self.entries().map(|entry| (entry.label.unpack(), entry.count))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        match &self.0 {
+            Form::Exact(labels) => labels.iter(),
+            Form::Bounded(sketch) => sketch.labels().iter(),
+        }
+    }
+
+    /// The moments of the counts. Of bounded counts, estimates.
+    #[must_use]
+    pub fn moments(&self) -> CountMoments {
+        match &self.0 {
+            Form::Exact(labels) => labels.iter().map(|entry| entry.count).collect(),
+            Form::Bounded(sketch) => sketch.moments(),
+        }
+    }
+
+    /// The `n` most frequent labels, most frequent first, equal counts in order of their labels.
+    #[must_use]
+    pub fn top(&self, n: usize) -> Vec<Share> {
+        let mut top: SmallVec<[Entry<'_>; 16]> = SmallVec::new();
+        for entry in self.entries() {
+            if top.len() == n && top.last().is_none_or(|least| entry.count < least.count) {
+                continue;
+            }
+            let goes_before = |kept: &Entry<'_>| {
+                kept.count > entry.count || (kept.count == entry.count && kept.label < entry.label)
+            };
+            let at = top.partition_point(goes_before);
+            if at < n {
+                top.truncate(n - 1);
+                top.insert(at, entry);
+            }
+        }
+        top.into_iter().map(|entry| Share { label: entry.label.unpack(), count: entry.count }).collect()
+    }
+
+    /// How far the counts may be from the truth; `None` when they are exact.
+    #[must_use]
+    pub fn uncertainty(&self) -> Option<Uncertainty> {
+        match &self.0 {
+            Form::Exact(_) => None,
+            Form::Bounded(sketch) => Some(sketch.uncertainty()),
+        }
+    }
+
+    /// The memory that the counts take, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.heap_bytes()
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Form::Exact(labels) => labels.heap_bytes(),
+            Form::Bounded(sketch) => sketch.memory_bytes(),
+        }
+    }
+
+    /// Gives up exactness for bounded memory: at most about half of what the counts take now, and no
+    /// more however many labels come. Counts that are bounded already are halved again, and their
+    /// errors grow by a factor of √2. False, and nothing happens, when that is not possible: counts
+    /// below a kilobyte stay as they are.
+    pub fn bound(&mut self) -> bool {
+        match &mut self.0 {
+            Form::Exact(labels) => match Sketch::of_half(labels) {
+                Some(sketch) => self.0 = Form::Bounded(Box::new(sketch)),
+                None => return false,
+            },
+            Form::Bounded(sketch) => return sketch.halve(),
+        }
+        true
+    }
+}
+
+/// Exact counts stay exact only among themselves. Bounded counts take the larger of the two errors.
+impl Merge for Counts {
+    fn merge(&mut self, other: &Self) {
+        match (&mut self.0, &other.0) {
+            (Form::Exact(labels), Form::Exact(other)) => labels.merge(other),
+            (Form::Bounded(sketch), Form::Exact(other)) => sketch.add_all(other),
+            (Form::Bounded(sketch), Form::Bounded(other)) => sketch.merge(other),
+            (Form::Exact(labels), Form::Bounded(other)) => {
+                let mut sketch = other.clone();
+                sketch.add_all(labels);
+                self.0 = Form::Bounded(sketch);
+            }
+        }
+    }
+}
+
+/// How far bounded counts may be from the truth.
+///
+/// ```
+/// use peak_core::Counts;
+///
+/// let mut counts = Counts::default();
+/// for i in 0..10_000 {
+///     counts.add(&i.to_string());
+///     counts.add("often");
+/// }
+/// counts.bound();
+/// let uncertainty = counts.uncertainty().unwrap();
+/// assert!((counts.distinct() as f64 / 10_001.0 - 1.0).abs() < 4.0 * uncertainty.distinct());
+/// assert!(counts.top(1)[0].count - 10_000 <= uncertainty.surplus());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uncertainty {
+    precision: u8,
+    surplus: u64,
+}
+
+impl Uncertainty {
+    /// The relative standard error of the number of distinct labels, 1.04/√m of a HyperLogLog sketch
+    /// with m registers (Flajolet et al., 2007).
+    #[must_use]
+    pub fn distinct(self) -> f64 {
+        1.04 / f64::from(1u32 << self.precision).sqrt()
+    }
+
+    /// The relative standard error of the sum of squares, at most √(2/m) with m counters (Alon,
+    /// Matias and Szegedy, 1996; Thorup and Zhang, 2004).
+    #[must_use]
+    pub fn sum_of_squares(self) -> f64 {
+        (2.0 / sketch::counters(self.precision) as f64).sqrt()
+    }
+
+    /// By how much the count of a label, and thus the maximum, may be too large. It is never too
+    /// small. With room for k labels the surplus is at most 2/k of all occurrences (Misra and Gries,
+    /// 1982).
+    #[must_use]
+    pub fn surplus(self) -> u64 {
+        self.surplus
+    }
+}
+
+impl fmt::Display for Uncertainty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = 100.0 * self.distinct();
+        write!(f, "distinct ±{percent:.1} %, maximum at most {} too large", self.surplus)
+    }
+}
+
+/// Stored as a map.
+impl Serialize for Labels {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(|entry| (entry.label.unpack(), entry.count)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let stored = Vec::<(String, u64)>::deserialize(deserializer)?;
+        let (mut labels, mut words) = (Labels::default(), Words::default());
+        for (label, count) in stored {
+            let label = Packed::new(&label, &mut words);
+            labels.add(label, || label.hash(), count, count);
+        }
+        Ok(labels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn top_is_the_head_of_the_full_order(labels in prop::collection::vec("[a-h]{1,2}", 0..60), n in 0..12usize) {
+            let mut counts = Counts::default();
+            labels.iter().for_each(|label| counts.add(label));
+            let mut full: Vec<(String, u64)> = counts.iter().collect();
+            full.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+            full.truncate(n);
+            let top = counts.top(n);
+            let top: Vec<(String, u64)> = top.into_iter().map(|share| (share.label, share.count)).collect();
+            prop_assert_eq!(top, full);
+        }
+    }
+}
