@@ -57,11 +57,12 @@ fn local(c: &mut Criterion) {
     group.bench_function("count", |b| b.iter(|| feed.count(day)));
     let table = feed.count(day);
     group.bench_function("finish", |b| b.iter(|| table.finish()));
-    let merge = |mut left: LocalTable| {
-        left.merge(&table).unwrap();
+    let merge = |(mut left, right): (LocalTable, LocalTable)| {
+        left.merge(right).unwrap();
         left
     };
-    group.bench_function("merge", |b| b.iter_batched(|| table.clone(), merge, BatchSize::LargeInput));
+    let twice = || (table.clone(), table.clone());
+    group.bench_function("merge", |b| b.iter_batched(twice, merge, BatchSize::LargeInput));
     group.finish();
 }
 

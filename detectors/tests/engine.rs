@@ -178,9 +178,9 @@ proptest! {
         records.iter().zip(shards).for_each(|(row, shard)| parts[shard].push(*row));
         let mut tables = LocalTables::new(&windows);
         for part in parts {
-            let mut shard = tables.emptied();
+            let mut shard = tables.emptied(1);
             Feed::new(part).count(&mut shard).unwrap();
-            tables.merge(&shard).unwrap();
+            tables.merge(shard).unwrap();
         }
         let mut merged = Engine::new(either(calibrated, &feed));
         let tables = tables.into_tables();

@@ -1,10 +1,13 @@
 //! Local statistics tables: the tallies of all keys in short windows.
 
 use crate::key::Borrowed;
-use crate::{Key, KeyWindow, Merge, Record, Result, Span, Tally, Windows};
-use foldhash::fast::RandomState;
+use crate::{Counts, Key, KeyWindow, Merge, Record, Result, Span, Tally, Windows};
+use foldhash::fast::{FixedState, RandomState};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::hash::BuildHasher;
 
 /// The local statistics table (LST): the tallies of all keys in one window.
 ///
@@ -30,14 +33,19 @@ impl LocalTable {
 
     /// Counts a record, unless its time lies outside the window. Says whether it was counted.
     pub fn add(&mut self, record: &Record<'_>) -> bool {
-        if !self.span.contains(record.time) {
-            return false;
+        let is_inside = self.span.contains(record.time);
+        if is_inside {
+            self.tally(record.dimensions).add(record);
         }
-        match self.tallies.get_mut(&Borrowed(record.dimensions)) {
-            Some(tally) => tally.add(record),
-            None => self.tallies.entry(Key::new(record.dimensions)).or_default().add(record),
-        }
-        true
+        is_inside
+    }
+
+    fn tally(&mut self, dimensions: &[&str]) -> &mut Tally {
+        let index = match self.tallies.get_index_of(&Borrowed(dimensions)) {
+            Some(index) => index,
+            None => self.tallies.insert_full(Key::new(dimensions), Tally::default()).0,
+        };
+        &mut self.tallies[index]
     }
 
     /// The tally of a key.
@@ -68,15 +76,15 @@ impl LocalTable {
     ///
     /// # Errors
     /// When the windows differ.
-    pub fn merge(&mut self, other: &Self) -> Result<()> {
+    pub fn merge(&mut self, other: Self) -> Result<()> {
         if self.span != other.span {
             let rule = format!("must be of the window {}", self.span);
             return Err(crate::Error::invalid("merged table", rule, other.span));
         }
-        for (key, tally) in &other.tallies {
-            match self.tallies.get_mut(key) {
-                Some(sum) => sum.merge(tally),
-                None => drop(self.tallies.insert(key.clone(), tally.clone())),
+        for (key, tally) in other.tallies {
+            match self.tallies.get_mut(&key) {
+                Some(sum) => sum.merge(&tally),
+                None => drop(self.tallies.insert(key, tally)),
             }
         }
         Ok(())
@@ -91,20 +99,51 @@ impl PartialEq for LocalTable {
 }
 
 /// A local table for each of several windows, filled in one pass over the records.
-#[derive(Debug, Clone, PartialEq, Default)]
+///
+/// With a [`MemoryBudget`] the largest tallies give up exactness when the tables outgrow it:
+///
+/// ```
+/// use peak_core::{LocalTables, MemoryBudget, Record, Span};
+///
+/// let days = Span::days("2020-11-01", "2020-11-02")?;
+/// let mut tables = LocalTables::new(&days).with_budget(MemoryBudget::bytes(1 << 20));
+/// for i in 0..100_000 {
+///     let sample = i.to_string();
+///     let record = Record { time: days[0].start(), sample: Some(&sample), dimensions: &["web"], blame: &[], measures: &[] };
+///     tables.add(&record);
+/// }
+/// assert!(tables.memory_bytes() < 1 << 20);
+/// let window = &tables.into_tables()[0].finish()[0].window;
+/// let uncertainty = window.uncertainty.expect("the budget did not last");
+/// assert!((window.distinct() as f64 / 100_000.0 - 1.0).abs() < 4.0 * uncertainty.distinct());
+/// # Ok::<(), peak_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
 pub struct LocalTables {
     windows: Windows,
     tables: Vec<LocalTable>,
+    budget: Option<Spent>,
 }
 
 impl LocalTables {
     /// Empty tables for these windows.
     #[must_use]
     pub fn new(windows: &Windows) -> Self {
-        LocalTables {
-            windows: windows.clone(),
-            tables: windows.iter().map(|&span| LocalTable::new(span)).collect(),
-        }
+        let tables = windows.iter().map(|&span| LocalTable::new(span)).collect();
+        LocalTables { windows: windows.clone(), tables, budget: None }
+    }
+
+    /// The tables with a limit to their memory.
+    ///
+    /// What is counted beyond it is counted in bounded memory, the largest tallies first; see
+    /// [`Counts::bound`](crate::Counts::bound). Which ones depends on the order of the records, and
+    /// nothing else.
+    #[must_use]
+    pub fn with_budget(mut self, budget: MemoryBudget) -> Self {
+        let used = self.memory_bytes();
+        self.budget = Some(Spent { budget, used, limit: budget.0 });
+        self.keep_to_budget();
+        self
     }
 
     /// The windows.
@@ -113,37 +152,149 @@ impl LocalTables {
         &self.windows
     }
 
-    /// Tables of the same kind for the same windows, without records: what a shard starts with.
+    /// Tables of the same kind for the same windows, without records: what a shard starts with. Each
+    /// of so many shards has its share of the budget.
     #[must_use]
-    pub fn emptied(&self) -> Self {
-        LocalTables::new(&self.windows)
+    pub fn emptied(&self, shards: usize) -> Self {
+        let empty = LocalTables::new(&self.windows);
+        match &self.budget {
+            None => empty,
+            Some(spent) => empty.with_budget(MemoryBudget(spent.budget.0 / shards.max(1))),
+        }
     }
 
     /// Counts a record in its window, if it has one. Says whether it was counted.
     pub fn add(&mut self, record: &Record<'_>) -> bool {
-        match self.windows.find(record.time) {
-            Some(index) => self.tables[index].add(record),
-            None => false,
+        let Some(index) = self.windows.find(record.time) else { return false };
+        let tally = self.tables[index].tally(record.dimensions);
+        match &mut self.budget {
+            None => tally.add(record),
+            Some(spent) => {
+                let before = if tally.events() == 0 { 0 } else { tally.memory_bytes() };
+                tally.add(record);
+                spent.used = (spent.used + tally.memory_bytes()).saturating_sub(before);
+                if spent.used > spent.limit {
+                    self.keep_to_budget();
+                }
+            }
         }
+        true
     }
 
     /// Takes in tables of the same windows that were built from other records.
     ///
     /// # Errors
     /// When the windows differ.
-    pub fn merge(&mut self, other: &Self) -> Result<()> {
+    pub fn merge(&mut self, other: Self) -> Result<()> {
         if self.windows != other.windows {
             let show = |windows: &Windows| format!("{} within {:?}", windows.len(), windows.hull());
             let rule = format!("must be of the same windows, {}", show(&self.windows));
             return Err(crate::Error::invalid("merged tables", rule, show(&other.windows)));
         }
-        self.tables.iter_mut().zip(&other.tables).try_for_each(|(sum, table)| sum.merge(table))
+        let (sums, tables) = (self.tables.iter_mut(), other.tables);
+        sums.zip(tables).try_for_each(|(sum, table)| sum.merge(table))?;
+        if self.budget.is_some() {
+            let used = self.memory_bytes();
+            self.budget.iter_mut().for_each(|spent| spent.used = used);
+            self.keep_to_budget();
+        }
+        Ok(())
+    }
+
+    /// Cuts the tables into so many parts by their keys: a key is in the same part of all tables of
+    /// the same windows. Parts can thus be merged side by side.
+    #[must_use]
+    pub fn split(self, parts: usize) -> Vec<Self> {
+        let mut split: Vec<Self> = (0..parts.max(1)).map(|_| self.emptied(parts)).collect();
+        for (window, table) in self.tables.into_iter().enumerate() {
+            for (key, tally) in table.tallies {
+                let part = (FixedState::default().hash_one(&key) % split.len() as u64) as usize;
+                split[part].tables[window].tallies.insert(key, tally);
+            }
+        }
+        split
     }
 
     /// The tables, in order of time.
     pub fn into_tables(self) -> Vec<LocalTable> {
         self.tables
     }
+
+    /// The memory that the tables take, in bytes, without that of measures.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.tables.iter().flat_map(|table| table.tallies.values()).map(Tally::memory_bytes).sum()
+    }
+
+    /// How many keys and windows have bounded counts.
+    #[must_use]
+    pub fn bounded(&self) -> u64 {
+        let tallies = self.tables.iter().flat_map(|table| table.tallies.values());
+        tallies.filter(|tally| tally.is_bounded()).count() as u64
+    }
+
+    /// Bounds counts, the largest first, until a quarter of the budget is free or nothing is left to
+    /// bound.
+    fn keep_to_budget(&mut self) {
+        let Some(spent) = &mut self.budget else { return };
+        if spent.used <= spent.limit {
+            return;
+        }
+        let mut counts: Vec<&mut Counts> = self
+            .tables
+            .iter_mut()
+            .flat_map(|table| table.tallies.values_mut())
+            .flat_map(Tally::counts_mut)
+            .collect();
+        // The largest on top; of equal ones the first.
+        let mut heap: BinaryHeap<(usize, Reverse<usize>)> =
+            counts.iter().enumerate().map(|(i, counts)| (counts.memory_bytes(), Reverse(i))).collect();
+        while spent.used > spent.budget.0 / 4 * 3 {
+            let Some((before, Reverse(i))) = heap.pop() else { break };
+            if counts[i].bound() {
+                let after = counts[i].memory_bytes();
+                spent.used = (spent.used + after).saturating_sub(before);
+                heap.push((after, Reverse(i)));
+            }
+        }
+        // Where the keys alone take more than the budget, there is no use in trying with each record.
+        spent.limit = spent.budget.0.max(spent.used + spent.used / 4);
+    }
+}
+
+/// Equal when the windows and their tables are, whatever the budget.
+impl PartialEq for LocalTables {
+    fn eq(&self, other: &Self) -> bool {
+        self.windows == other.windows && self.tables == other.tables
+    }
+}
+
+/// How much memory tables may take.
+///
+/// ```
+/// use peak_core::MemoryBudget;
+///
+/// let budget = MemoryBudget::bytes(256 << 20);
+/// # let _ = budget;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryBudget(usize);
+
+impl MemoryBudget {
+    /// So many bytes.
+    #[must_use]
+    pub fn bytes(bytes: usize) -> Self {
+        MemoryBudget(bytes)
+    }
+}
+
+/// A budget, and what of it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Spent {
+    budget: MemoryBudget,
+    used: usize,
+    /// Above this, something is done about it.
+    limit: usize,
 }
 
 #[cfg(test)]
@@ -181,7 +332,7 @@ mod tests {
     #[test]
     fn tables_of_different_windows_do_not_merge() {
         let days = Span::days("2020-11-01", "2020-11-03").unwrap();
-        let error = LocalTable::new(days[0]).merge(&LocalTable::new(days[1])).unwrap_err();
+        let error = LocalTable::new(days[0]).merge(LocalTable::new(days[1])).unwrap_err();
         assert!(error.to_string().starts_with("merged table: must be of the window 2020-11-01"), "{error}");
     }
 
@@ -195,7 +346,7 @@ mod tests {
                 let mut merged = tables(&[]).into_tables();
                 for part in order {
                     let shard = tables(&parts[part]).into_tables();
-                    for (sum, table) in merged.iter_mut().zip(&shard) {
+                    for (sum, table) in merged.iter_mut().zip(shard) {
                         sum.merge(table).unwrap();
                     }
                 }

@@ -64,12 +64,32 @@ impl Tally {
         &self.measures
     }
 
+    /// The memory that the tally takes, in bytes, without that of its measures.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.counts().map(Counts::memory_bytes).sum::<usize>()
+    }
+
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.counts().any(|counts| counts.uncertainty().is_some())
+    }
+
+    /// Of samples and of each blame field.
+    fn counts(&self) -> impl Iterator<Item = &Counts> {
+        std::iter::once(&self.samples).chain(&self.blame)
+    }
+
+    pub(crate) fn counts_mut(&mut self) -> impl Iterator<Item = &mut Counts> {
+        std::iter::once(&mut self.samples).chain(&mut self.blame)
+    }
+
     /// The summary of the finished window.
     #[must_use]
     pub fn finish(&self) -> Window {
         Window {
             events: self.events,
             samples: self.samples.moments(),
+            uncertainty: self.samples.uncertainty(),
             measures: self.measures.clone(),
             top_samples: self.samples.top(Window::TOP),
             top_blame: self.blame.iter().map(|counts| counts.top(Window::TOP)).collect(),

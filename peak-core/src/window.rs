@@ -1,6 +1,6 @@
 //! Summaries of finished windows: what detectors look at and baselines remember.
 
-use crate::{CountMoments, Key, Moments, Span};
+use crate::{CountMoments, Key, Moments, Span, Uncertainty};
 use serde::{Deserialize, Serialize};
 
 /// A label with its count: one of the most frequent samples or senders of a window.
@@ -23,6 +23,8 @@ pub struct Window {
     /// The moments of the records per sample: `n` is the number of distinct samples, `max` the
     /// records of the most frequent one.
     pub samples: CountMoments,
+    /// How far the moments of the samples may be from the truth; `None` when they are exact.
+    pub uncertainty: Option<Uncertainty>,
     /// Per measure of the schema, its moments; empty when there was no record.
     pub measures: Vec<Moments>,
     /// The most frequent samples, most frequent first, at most [`TOP`](Self::TOP).

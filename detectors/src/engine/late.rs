@@ -65,11 +65,12 @@ where
 
     fn merge(&mut self, tables: LocalTables) -> Result<()> {
         for table in tables.into_tables() {
-            for kept in &mut self.kept {
-                match kept {
-                    Finished::Open(kept) if kept.span() == table.span() => kept.merge(&table)?,
-                    _ => {}
-                }
+            let open = self.kept.iter_mut().find_map(|kept| match kept {
+                Finished::Open(kept) => (kept.span() == table.span()).then_some(kept),
+                Finished::Closed(..) => None,
+            });
+            if let Some(open) = open {
+                open.merge(table)?;
             }
         }
         Ok(())

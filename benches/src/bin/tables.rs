@@ -1,0 +1,330 @@
+//! The statistics tables of one feed: what they cost, to be compared with other engines.
+//!
+//! ```text
+//! cargo run --release -p peak-benches --bin tables -- local|windows FILE [--threads N] [--budget BYTES]
+//! cargo run --release -p peak-benches --bin tables -- local|windows --records N [--distinct N] [--budget BYTES]
+//! cargo run --release -p peak-benches --bin tables -- bounds --records N [--distinct N] --budget BYTES
+//! ```
+//!
+//! - `local` counts, over the seven days from 2021-09-01, each sample of each severity, file type, user
+//!   and origin;
+//! - `windows` counts, for each of the days, the samples of each severity and file type, and sums up;
+//! - `bounds` counts like `windows`, exactly and within the budget, and tells on how many of the keys
+//!   the estimates keep to their bounds.
+//!
+//! FILE holds records of files submitted for analysis (NDJSON, or one JSON array). Without a file,
+//! records are made up on the way: as many users, origins, severities and file types as there are in
+//! such a feed, and mostly unique samples with a heavy head.
+//!
+//! Prints one line of JSON. Times are in seconds, of the query alone; for made-up records, `source_s`
+//! is what making them takes of it.
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
+use peak_core::{
+    KeyWindow, LocalTables, MemoryBudget, Record, Report, Schema, Source, Span, Timestamp, Windows,
+};
+use peak_json::{Files, JsonFiles};
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Counts a feed, and says what it cost.
+#[derive(Parser)]
+struct Args {
+    op: Op,
+    /// NDJSON, or one JSON array.
+    file: Option<PathBuf>,
+    /// How many records to make up instead.
+    #[arg(long, conflicts_with = "file")]
+    records: Option<u64>,
+    /// How many different samples they have, besides a few thousand frequent ones; three in four
+    /// unless told.
+    #[arg(long, requires = "records")]
+    distinct: Option<u64>,
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// How many bytes the tables may take; as many as they need unless told.
+    #[arg(long)]
+    budget: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Op {
+    Local,
+    Windows,
+    Bounds,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let feed = Feed::new(&args)?;
+    let windows = args.op.windows()?;
+    if args.op == Op::Bounds {
+        return bounds(&feed, &windows, args.budget.context("--budget is missing")?);
+    }
+
+    let source_s = feed.cost_of_making()?;
+    let (wall, cpu) = (Instant::now(), cpu_seconds());
+    let mut tables = LocalTables::new(&windows);
+    if let Some(bytes) = args.budget {
+        tables = tables.with_budget(MemoryBudget::bytes(bytes));
+    }
+    let report = feed.source().count(&mut tables)?;
+    let bounded = tables.bounded();
+    let found = tables.into_tables().into_iter().flat_map(|table| table.finish());
+    let check = args.op.check(found);
+    let (wall, cpu) = (wall.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+
+    let result = json!({
+        "engine": "peak",
+        "op": format!("{:?}", args.op).to_lowercase(),
+        "file": args.file.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy()),
+        "records": report.records,
+        "threads": args.threads,
+        "wall_s": round(wall),
+        "cpu_s": round(cpu),
+        "source_s": source_s.map(round),
+        "rss_mb": peak_memory_mb()?,
+        "bounded": bounded,
+        "check": check,
+    });
+    println!("{result}");
+    Ok(())
+}
+
+impl Op {
+    fn dimensions(self) -> &'static [&'static str] {
+        match self {
+            Op::Local => &["task.severity", "file.llfile_type", "source.user_id", "source.origin"],
+            Op::Windows | Op::Bounds => &["task.severity", "file.llfile_type"],
+        }
+    }
+
+    fn schema(self) -> Result<Schema> {
+        let schema = Schema::builder().time("utc_timestamp").sample("file.sha1");
+        Ok(schema.dimensions(self.dimensions().iter().copied()).build()?)
+    }
+
+    fn windows(self) -> Result<Windows> {
+        let days = Span::days("2021-09-01", "2021-09-08")?;
+        Ok(if self == Op::Local { days.hull().context("seven days")?.into() } else { days })
+    }
+
+    /// What every engine must agree upon: for `local` the number of counts, their sum and the sum of
+    /// their squares; for `windows` the number of keys and windows, records, distinct samples, sum of
+    /// squares and maximum.
+    fn check(self, found: impl Iterator<Item = KeyWindow>) -> Vec<u128> {
+        let (mut keys, mut n, mut sum, mut squares, mut max) = (0, 0, 0, 0, 0);
+        for KeyWindow { window, .. } in found {
+            keys += 1;
+            n += u128::from(window.samples.n());
+            sum += u128::from(window.samples.sum());
+            squares += window.samples.sum_of_squares();
+            max = max.max(u128::from(window.samples.max()));
+        }
+        if self == Op::Local { vec![n, sum, squares] } else { vec![keys, sum, n, squares, max] }
+    }
+}
+
+/// Counts the feed exactly and within a budget, and compares.
+fn bounds(feed: &Feed, windows: &Windows, budget: usize) -> Result<()> {
+    let count = |mut tables: LocalTables| -> Result<Vec<KeyWindow>> {
+        feed.source().count(&mut tables)?;
+        Ok(tables.into_tables().into_iter().flat_map(|table| table.finish()).collect())
+    };
+    let bounded = count(LocalTables::new(windows).with_budget(MemoryBudget::bytes(budget)))?;
+    let exact = count(LocalTables::new(windows))?;
+    ensure!(bounded.len() == exact.len(), "the same keys in the same windows");
+
+    let (mut estimated, mut distinct, mut max, mut squares) = (0_u64, 0, 0, 0);
+    let mut errors = Vec::new();
+    for (estimate, truth) in bounded.iter().zip(&exact) {
+        let Some(uncertainty) = estimate.window.uncertainty else { continue };
+        let (guess, truth) = (estimate.window.samples, truth.window.samples);
+        let relative = |guess: f64, truth: f64| (guess / truth - 1.0).abs();
+        let error = relative(guess.n() as f64, truth.n() as f64);
+        let error_of_squares = relative(guess.sum_of_squares() as f64, truth.sum_of_squares() as f64);
+        estimated += 1;
+        distinct += u64::from(error <= 3.0 * uncertainty.distinct());
+        squares += u64::from(error_of_squares <= 3.0 * uncertainty.sum_of_squares());
+        max += u64::from(guess.max() >= truth.max() && guess.max() - truth.max() <= uncertainty.surplus());
+        errors.push((error, relative(guess.max() as f64, truth.max() as f64), uncertainty));
+    }
+    let share = |within: u64| round(within as f64 / estimated as f64);
+    let median = |mut errors: Vec<f64>| {
+        errors.sort_unstable_by(f64::total_cmp);
+        errors.get(errors.len() / 2).copied()
+    };
+    let result = json!({
+        "op": "bounds",
+        "keys and windows": bounded.len(),
+        "bounded": estimated,
+        "distinct within 3 standard errors": share(distinct),
+        "sum of squares within 3 standard errors": share(squares),
+        "maximum within its surplus": share(max),
+        "median error of distinct": median(errors.iter().map(|e| e.0).collect()),
+        "median stated standard error of distinct": median(errors.iter().map(|e| e.2.distinct()).collect()),
+        "median error of the maximum": median(errors.iter().map(|e| e.1).collect()),
+        "median stated surplus": median(errors.iter().map(|e| e.2.surplus() as f64).collect()),
+    });
+    println!("{result}");
+    Ok(())
+}
+
+/// What is counted.
+enum Feed {
+    Files(JsonFiles),
+    MadeUp(MadeUp),
+}
+
+impl Feed {
+    fn new(args: &Args) -> Result<Self> {
+        let schema = args.op.schema()?;
+        match (&args.file, args.records) {
+            (Some(file), _) => {
+                let files = JsonFiles::new(Files::paths([file]), schema);
+                Ok(Feed::Files(files))
+            }
+            (None, Some(records)) => {
+                let distinct = args.distinct.unwrap_or(records / 4 * 3).max(1);
+                Ok(Feed::MadeUp(MadeUp { schema, records, distinct }))
+            }
+            (None, None) => anyhow::bail!("a FILE or --records N is missing"),
+        }
+    }
+
+    fn source(&self) -> &dyn Source {
+        match self {
+            Feed::Files(files) => files,
+            Feed::MadeUp(made_up) => made_up,
+        }
+    }
+
+    /// What making the records up costs, counting nothing.
+    fn cost_of_making(&self) -> Result<Option<f64>> {
+        let Feed::MadeUp(made_up) = self else { return Ok(None) };
+        let cpu = cpu_seconds();
+        made_up.scan(Span::ALWAYS, &mut |record| {
+            std::hint::black_box(record);
+        })?;
+        Ok(Some(cpu_seconds() - cpu))
+    }
+}
+
+/// Records that are made up, always the same.
+struct MadeUp {
+    schema: Schema,
+    records: u64,
+    distinct: u64,
+}
+
+const TYPES: [&str; 17] = [
+    "PdfDocFile",
+    "ZipArchiveFile",
+    "GzipArchiveFile",
+    "PeExeFile",
+    "PeDllFile",
+    "ExcelMsDocFile",
+    "WordMsDocFile",
+    "RtfDocFile",
+    "HtmlTextFile",
+    "JavaScriptFile",
+    "VbsScriptFile",
+    "ElfExeFile",
+    "MachOFile",
+    "ApkArchiveFile",
+    "JarArchiveFile",
+    "LnkFile",
+    "UnknownFile",
+];
+/// One sample in so many is of the heavy head.
+const HEAD: u64 = 14;
+
+impl Source for MadeUp {
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report, peak_core::Error> {
+        let mut report = Report::default();
+        let start = Timestamp::parse("2021-09-01")?.millis();
+        let users: Vec<String> = (0..400).map(|user| user.to_string()).collect();
+        let mut digest = [0; 40];
+        for i in 0..self.records {
+            let random = mix(i);
+            let part = |shift: u32, of: u64| (random >> shift) % of;
+            // Every sample of the long tail comes once before any comes again.
+            let sample =
+                if part(0, HEAD) == 0 { heavy(part(8, 1 << 20), 2_000) } else { 2_000 + i % self.distinct };
+            write_digest(sample, &mut digest);
+            let severity = match part(20, 100) {
+                0..90 => "benign",
+                90..98 => "malicious",
+                _ => "suspicious",
+            };
+            let origin = match part(27, 100) {
+                0..80 => "API",
+                80..89 => "HTTP",
+                89..97 => "EMAIL",
+                97..99 => "SMB",
+                _ => "FTP",
+            };
+            let again = mix(random);
+            let kind = TYPES[heavy(again % (1 << 20), 17) as usize];
+            let user = &users[heavy((again >> 20) % (1 << 20), 400) as usize];
+            let time = Timestamp::from_millis(start + (again >> 33) as i64 % (7 * 86_400_000))?;
+            let dimensions = [severity, kind, user, origin];
+            let record = Record {
+                time,
+                sample: std::str::from_utf8(&digest).ok(),
+                dimensions: &dimensions[..self.schema.dimensions().len()],
+                blame: &[],
+                measures: &[],
+            };
+            report.offer(span, &record, visit);
+        }
+        Ok(report)
+    }
+}
+
+/// SplitMix64: a good hash of a counter.
+fn mix(i: u64) -> u64 {
+    let i = i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let i = (i ^ (i >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let i = (i ^ (i >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    i ^ (i >> 31)
+}
+
+/// A number below `most` whose frequency falls with its size, from one that is even below 2²⁰.
+fn heavy(even: u64, most: u64) -> u64 {
+    ((1 << 20) / (even + 1) - 1) % most
+}
+
+fn write_digest(sample: u64, digest: &mut [u8; 40]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let words = [mix(sample), mix(!sample), mix(sample ^ 0x5555)];
+    for (i, digit) in digest.iter_mut().enumerate() {
+        *digit = DIGITS[(words[i / 16] >> (4 * (i % 16))) as usize & 15];
+    }
+}
+
+/// The time that all threads of this process spent on a processor.
+fn cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// The most memory that the process had.
+fn peak_memory_mb() -> Result<Option<u64>> {
+    let Ok(status) = fs::read_to_string("/proc/self/status") else { return Ok(None) };
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB"));
+    Ok(kilobytes.map(|number| number.trim().parse::<u64>()).transpose()?.map(|kilobytes| kilobytes / 1024))
+}
+
+fn round(x: f64) -> f64 {
+    (x * 1e4).round() / 1e4
+}
