@@ -5,6 +5,7 @@ mod labels;
 mod sketch;
 
 use crate::{CountMoments, Merge, Share};
+pub(crate) use label::Later;
 use label::{Packed, Words};
 use labels::{Entry, Labels};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -50,6 +51,20 @@ impl Counts {
         match &mut self.0 {
             Form::Exact(labels) => labels.add(label, || label.hash(), 1, 1),
             Form::Bounded(sketch) => sketch.add(label, 1),
+        }
+    }
+
+    pub(crate) fn add_later(&mut self, later: &Later) {
+        match &mut self.0 {
+            Form::Exact(labels) => labels.add(later.label(), || later.hash, 1, 1),
+            Form::Bounded(sketch) => sketch.add(later.label(), 1),
+        }
+    }
+
+    pub(crate) fn touch(&self, later: &Later) -> u64 {
+        match &self.0 {
+            Form::Exact(labels) => labels.touch(later.hash),
+            Form::Bounded(_) => 0,
         }
     }
 

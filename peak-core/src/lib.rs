@@ -71,7 +71,7 @@ pub use moments::{CountMoments, Moments};
 pub use record::Record;
 pub use schema::{Schema, SchemaBuilder};
 pub use source::{BadRecords, Report, Source};
-pub use table::{LocalTable, LocalTables, MemoryBudget};
+pub use table::{Counter, LocalTable, LocalTables, MemoryBudget};
 pub use tally::Tally;
 pub use time::{Span, TimeUnit, Timestamp, Windows};
 pub use window::{KeyWindow, Share, Window};

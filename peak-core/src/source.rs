@@ -62,8 +62,9 @@ pub trait Source {
     /// As [`scan`](Self::scan); the tables then hold some of the records.
     fn count(&self, tables: &mut LocalTables) -> Result<Report> {
         let Some(hull) = tables.windows().hull() else { return Ok(Report::default()) };
+        let mut counter = tables.counter();
         self.scan(hull, &mut |record| {
-            tables.add(record);
+            counter.add(record);
         })
     }
 

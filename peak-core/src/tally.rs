@@ -18,10 +18,14 @@ pub struct Tally {
 impl Tally {
     /// Counts one record. Its time and dimensions are the table's business.
     pub fn add(&mut self, record: &Record<'_>) {
-        self.events = self.events.saturating_add(1);
+        self.add_all_but_sample(record);
         if let Some(sample) = record.sample {
             self.samples.add(sample);
         }
+    }
+
+    pub(crate) fn add_all_but_sample(&mut self, record: &Record<'_>) {
+        self.events = self.events.saturating_add(1);
         if self.blame.len() < record.blame.len() {
             self.blame.resize_with(record.blame.len(), Counts::default);
         }
@@ -50,6 +54,10 @@ impl Tally {
     #[must_use]
     pub fn samples(&self) -> &Counts {
         &self.samples
+    }
+
+    pub(crate) fn samples_mut(&mut self) -> &mut Counts {
+        &mut self.samples
     }
 
     /// Per blame field, how often each value occurred.

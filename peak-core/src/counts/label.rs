@@ -45,10 +45,34 @@ impl Form {
 }
 
 /// Room for the words of a label.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Words {
     few: [u64; 8],
     many: Vec<u64>,
+}
+
+/// A label, packed, with its hash: what is to be counted a little later.
+#[derive(Debug, Clone)]
+pub(crate) struct Later {
+    form: Form,
+    length: usize,
+    words: Words,
+    pub(super) hash: u64,
+}
+
+impl Later {
+    pub(crate) fn new(label: &str) -> Self {
+        let mut words = Words::default();
+        let packed = Packed::new(label, &mut words);
+        let (form, length, hash) = (packed.form, packed.words.len(), packed.hash());
+        Later { form, length, words, hash }
+    }
+
+    pub(super) fn label(&self) -> Packed<'_> {
+        let Words { few, many } = &self.words;
+        let words = if self.length <= few.len() { &few[..self.length] } else { many };
+        Packed { form: self.form, words }
+    }
 }
 
 /// A label, packed.

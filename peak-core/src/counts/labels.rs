@@ -51,6 +51,12 @@ impl Labels {
         self.find(label, || label.hash()).ok().map(|place| self.entries[place] >> 8)
     }
 
+    /// Looks where a search for a label of this hash begins. What it returns means nothing, but the
+    /// memory is then at hand.
+    pub(super) fn touch(&self, hash: u64) -> u64 {
+        if self.slots.is_empty() { 0 } else { self.slots[home(hash >> PLACE_BITS, self.slots.len())] }
+    }
+
     /// Adds `more` to the count of a label, or enters it with `first`.
     pub(super) fn add(&mut self, label: Packed<'_>, hash: impl Fn() -> u64, more: u64, first: u64) {
         match self.find(label, &hash) {
