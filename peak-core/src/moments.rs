@@ -32,7 +32,10 @@ impl CountMoments {
 
     /// Takes in one count.
     pub fn push(&mut self, count: u64) {
-        self.merge(&CountMoments { n: 1, sum: count, sum_of_squares: u128::from(count).pow(2), max: count });
+        self.n = self.n.saturating_add(1);
+        self.sum = self.sum.saturating_add(count);
+        self.sum_of_squares = self.sum_of_squares.saturating_add(u128::from(count) * u128::from(count));
+        self.max = self.max.max(count);
     }
 
     /// How many counts there are.

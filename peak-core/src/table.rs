@@ -177,7 +177,7 @@ impl LocalTables {
 
     /// Counts records some at a time, which is faster.
     pub fn counter(&mut self) -> Counter<'_> {
-        Counter { tables: self, pending: Vec::new() }
+        Counter { tables: self, places: Vec::new(), samples: Vec::new() }
     }
 
     /// Changes a tally, and keeps track of its memory.
@@ -294,7 +294,10 @@ impl LocalTables {
 #[derive(Debug)]
 pub struct Counter<'a> {
     tables: &'a mut LocalTables,
-    pending: Vec<(Place, Later)>,
+    /// Where the pending samples belong.
+    places: Vec<Place>,
+    /// The pending samples, and room for more.
+    samples: Vec<Later>,
 }
 
 /// Where a tally is.
@@ -315,9 +318,14 @@ impl Counter<'_> {
         let place = Place { window, tally };
         self.tables.change(place, |tally| tally.add_all_but_sample(record));
         if let Some(sample) = record.sample {
-            self.pending.push((place, Later::new(sample)));
+            let pending = self.places.len();
+            if pending == self.samples.len() {
+                self.samples.push(Later::default());
+            }
+            self.samples[pending].set(sample);
+            self.places.push(place);
         }
-        if self.pending.len() >= Self::PENDING {
+        if self.places.len() >= Self::PENDING {
             self.count();
         }
         true
@@ -325,14 +333,15 @@ impl Counter<'_> {
 
     /// Counts what is pending.
     fn count(&mut self) {
-        let LocalTables { tables, .. } = &*self.tables;
-        let touch = |(place, later): &(Place, Later)| {
-            tables[place.window].tallies[place.tally].samples().touch(later)
-        };
+        let tables = &self.tables.tables;
+        let pending = self.places.iter().zip(&self.samples);
         // The processor need not wait for one place to look up the next.
-        std::hint::black_box(self.pending.iter().map(touch).fold(0, u64::wrapping_add));
-        for (place, later) in self.pending.drain(..) {
-            self.tables.change(place, |tally| tally.samples_mut().add_later(&later));
+        let touch = |(place, sample): (&Place, &Later)| {
+            tables[place.window].tallies[place.tally].samples().touch(sample)
+        };
+        std::hint::black_box(pending.map(touch).fold(0, u64::wrapping_add));
+        for (place, sample) in self.places.drain(..).zip(&self.samples) {
+            self.tables.change(place, |tally| tally.samples_mut().add_later(sample));
         }
         self.tables.keep_to_budget();
     }

@@ -51,6 +51,13 @@ pub(super) struct Words {
     many: Vec<u64>,
 }
 
+/// A label, packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Packed<'a> {
+    pub(super) form: Form,
+    pub(super) words: &'a [u64],
+}
+
 /// A label, packed, with its hash: what is to be counted a little later.
 #[derive(Debug, Clone)]
 pub(crate) struct Later {
@@ -60,12 +67,17 @@ pub(crate) struct Later {
     pub(super) hash: u64,
 }
 
+impl Default for Later {
+    fn default() -> Self {
+        Later { form: Form(Form::TEXT), length: 0, words: Words::default(), hash: 0 }
+    }
+}
+
 impl Later {
-    pub(crate) fn new(label: &str) -> Self {
-        let mut words = Words::default();
-        let packed = Packed::new(label, &mut words);
-        let (form, length, hash) = (packed.form, packed.words.len(), packed.hash());
-        Later { form, length, words, hash }
+    /// Takes another label.
+    pub(crate) fn set(&mut self, label: &str) {
+        let packed = Packed::new(label, &mut self.words);
+        (self.form, self.length, self.hash) = (packed.form, packed.words.len(), packed.hash());
     }
 
     pub(super) fn label(&self) -> Packed<'_> {
@@ -73,13 +85,6 @@ impl Later {
         let words = if self.length <= few.len() { &few[..self.length] } else { many };
         Packed { form: self.form, words }
     }
-}
-
-/// A label, packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Packed<'a> {
-    pub(super) form: Form,
-    pub(super) words: &'a [u64],
 }
 
 impl<'a> Packed<'a> {
