@@ -260,18 +260,156 @@ impl<'de> Deserialize<'de> for Labels {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    type Truth = BTreeMap<String, u64>;
+
+    fn counted<'a>(labels: impl IntoIterator<Item = &'a String>) -> (Counts, Truth) {
+        let (mut counts, mut truth) = (Counts::default(), Truth::new());
+        for label in labels {
+            counts.add(label);
+            *truth.entry(label.clone()).or_default() += 1;
+        }
+        (counts, truth)
+    }
+
+    /// A few frequent labels among many rare ones, of every packed form.
+    fn labels() -> impl Strategy<Value = Vec<String>> {
+        let label = prop_oneof![
+            4 => (0..9u32).prop_map(|i| i.to_string()),
+            4 => (0..400u32).prop_map(|i| format!("{i:08x}{:032x}", i % 3)),
+            1 => (10_000_000..10_000_200u32).prop_map(|i| i.to_string()),
+            1 => "[a-z]{0,9}",
+        ];
+        prop::collection::vec(label, 0..700)
+    }
+
+    fn assert_within_bounds(counts: &Counts, truth: &Truth) {
+        let surplus = counts.uncertainty().map_or(0, Uncertainty::surplus);
+        for (label, &count) in truth {
+            let most = counts.get(label);
+            assert!(
+                count <= most && most <= count + surplus,
+                "{label}: {most} for {count}, surplus {surplus}"
+            );
+        }
+        let (moments, max) = (counts.moments(), truth.values().copied().max().unwrap_or(0));
+        assert!(max <= moments.max() && moments.max() <= max + surplus);
+        assert_eq!(moments.sum(), truth.values().sum::<u64>());
+    }
+
+    /// 200,000 records of 100,000 rare labels and, each 1/k of the time, of the k-th of 300 others.
+    fn heavy_tailed(part: u64) -> Vec<String> {
+        let label = |i: u64| {
+            let random = (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+            let rank = (300.0 / (1.0 + (random % 30_000) as f64 / 100.0)) as u64;
+            if i % 2 == 0 { format!("{i:040x}") } else { format!("often {rank}") }
+        };
+        (100_000 * part..100_000 * (part + 1)).map(label).collect()
+    }
+
+    #[test]
+    fn bounded_counts_keep_to_their_bounds() {
+        let parts = [heavy_tailed(0), heavy_tailed(1)];
+        let (exact, truth) = counted(parts.iter().flatten());
+        let mut halves = parts.each_ref().map(|part| counted(part).0);
+        halves.iter_mut().for_each(|half| assert!(half.bound()));
+        let [mut merged, other] = halves;
+        merged.merge(&other);
+
+        let mut bounded = exact.clone();
+        for _ in 0..9 {
+            assert!(bounded.bound());
+            for counts in [&bounded, &merged] {
+                assert_within_bounds(counts, &truth);
+                let uncertainty = counts.uncertainty().unwrap();
+                let (estimate, truth) = (counts.moments(), exact.moments());
+                let error = |estimate: f64, truth: f64| (estimate / truth - 1.0).abs();
+                assert!(error(estimate.n() as f64, truth.n() as f64) < 3.0 * uncertainty.distinct());
+                let squares = error(estimate.sum_of_squares() as f64, truth.sum_of_squares() as f64);
+                assert!(squares < 3.0 * uncertainty.sum_of_squares(), "{squares} {uncertainty:?}");
+            }
+        }
+        assert_eq!(bounded.top(1)[0].label, exact.top(1)[0].label);
+        assert!(bounded.memory_bytes() < exact.memory_bytes() / 200);
+    }
+
+    #[test]
+    fn bounded_counts_do_not_grow() {
+        let (mut counts, _) = counted(&heavy_tailed(0));
+        while counts.bound() {}
+        let before = counts.memory_bytes();
+        heavy_tailed(1).iter().for_each(|label| counts.add(label));
+        assert!(
+            counts.memory_bytes() <= 2 * before && counts.memory_bytes() < 4_000,
+            "{}",
+            counts.memory_bytes()
+        );
+    }
+
+    #[test]
+    fn a_digest_takes_about_fifty_bytes() {
+        let counts = counted(&(0..100_000).map(|i| format!("{i:040x}")).collect::<Vec<_>>()).0;
+        let each = counts.memory_bytes() as f64 / 100_000.0;
+        assert!((40.0..70.0).contains(&each), "{each}");
+    }
+
+    #[test]
+    fn bounded_counts_that_contradict_themselves_are_refused() {
+        let (mut counts, _) = counted(&heavy_tailed(0));
+        counts.bound();
+        let stored = rmp_serde::to_vec(&counts).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Counts>(&stored).unwrap(), counts);
+        // The precision is the first number of the sketch.
+        let at = stored.windows(8).position(|bytes| bytes == b"\xa7Bounded").unwrap() + 9;
+        assert!((6..=16).contains(&stored[at]), "{}", stored[at]);
+        for precision in [0, 5, stored[at] - 1, 17, 127] {
+            let mut damaged = stored.clone();
+            damaged[at] = precision;
+            let error = rmp_serde::from_slice::<Counts>(&damaged).unwrap_err().to_string();
+            assert!(error.contains("one precision throughout"), "{error}");
+        }
+    }
 
     proptest! {
         #[test]
-        fn top_is_the_head_of_the_full_order(labels in prop::collection::vec("[a-h]{1,2}", 0..60), n in 0..12usize) {
-            let mut counts = Counts::default();
-            labels.iter().for_each(|label| counts.add(label));
-            let mut full: Vec<(String, u64)> = counts.iter().collect();
+        fn counts_are_a_map(labels in labels(), cut in 0..700usize, n in 0..12usize) {
+            let (counts, truth) = counted(&labels);
+            prop_assert_eq!(counts.iter().collect::<Truth>(), truth.clone());
+            prop_assert_eq!(counts.distinct(), truth.len() as u64);
+            prop_assert_eq!(counts.moments(), truth.values().copied().collect());
+            prop_assert!(truth.iter().all(|(label, &count)| counts.get(label) == count));
+            prop_assert_eq!(counts.get("never"), truth.get("never").copied().unwrap_or(0));
+
+            let mut full: Vec<(String, u64)> = truth.into_iter().collect();
             full.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
             full.truncate(n);
-            let top = counts.top(n);
-            let top: Vec<(String, u64)> = top.into_iter().map(|share| (share.label, share.count)).collect();
+            let top: Vec<(String, u64)> = counts.top(n).into_iter().map(|share| (share.label, share.count)).collect();
             prop_assert_eq!(top, full);
+
+            let (left, right) = labels.split_at(cut.min(labels.len()));
+            let [mut left, right] = [left, right].map(|part| counted(part).0);
+            left.merge(&right);
+            prop_assert_eq!(&left, &counts);
+            let stored = rmp_serde::to_vec(&counts).unwrap();
+            prop_assert_eq!(rmp_serde::from_slice::<Counts>(&stored).unwrap(), counts);
+        }
+
+        #[test]
+        fn bounded_counts_stay_within_their_bounds(parts in prop::array::uniform3(labels()), times in prop::array::uniform3(0..3usize)) {
+            let mut merged = Counts::default();
+            for (part, times) in parts.iter().zip(times) {
+                let mut counts = counted(part).0;
+                (0..times).for_each(|_| {
+                    counts.bound();
+                });
+                merged.merge(&counts);
+                part.iter().for_each(|label| merged.add(label));
+            }
+            let twice = parts.iter().flatten().chain(parts.iter().flatten());
+            assert_within_bounds(&merged, &counted(twice).1);
+            let stored = rmp_serde::to_vec(&merged).unwrap();
+            prop_assert_eq!(rmp_serde::from_slice::<Counts>(&stored).unwrap(), merged);
         }
     }
 }

@@ -427,7 +427,71 @@ mod tests {
         assert!(error.to_string().starts_with("merged table: must be of the window 2020-11-01"), "{error}");
     }
 
+    /// Ten keys, each with twice the samples of the one before.
+    fn doubling(tables: &mut LocalTables) {
+        let mut counter = tables.counter();
+        for i in 0..1_023_u64 * 16 {
+            let key = (i / 16 + 1).ilog2().to_string();
+            let (sample, sender) = (format!("{i:040x}"), format!("sender {}", i % 5));
+            let record = Record {
+                time: Timestamp::MIN,
+                sample: Some(&sample),
+                dimensions: &[&key],
+                blame: &[Some(&sender)],
+                measures: &[],
+            };
+            assert!(counter.add(&record));
+        }
+    }
+
+    #[test]
+    fn a_budget_bounds_the_largest_tallies_and_no_more_than_it_must() {
+        let windows = Windows::from(Span::ALWAYS);
+        let mut exact = LocalTables::new(&windows);
+        doubling(&mut exact);
+        assert_eq!(exact.bounded(), 0);
+        let needed = exact.memory_bytes();
+        for (share, least, most) in [(2.0, 0, 0), (1.0, 0, 0), (0.5, 1, 2), (0.1, 2, 5), (0.02, 5, 9)] {
+            let bytes = (needed as f64 * share) as usize;
+            let tables = || LocalTables::new(&windows).with_budget(MemoryBudget::bytes(bytes));
+            let mut bounded = tables();
+            doubling(&mut bounded);
+            assert!(bounded.memory_bytes() <= bytes, "{share}: {}", bounded.memory_bytes());
+            assert!((least..=most).contains(&bounded.bounded()), "{share}: {}", bounded.bounded());
+            let mut again = tables();
+            doubling(&mut again);
+            assert!(again == bounded, "it depends on nothing but the records");
+
+            let finished = bounded.into_tables()[0].finish();
+            let uncertain = |found: &KeyWindow| found.window.uncertainty.is_some();
+            let first = finished.iter().position(uncertain).unwrap_or(finished.len());
+            assert!(finished[first..].iter().all(uncertain), "the largest first");
+        }
+    }
+
+    #[test]
+    fn a_budget_that_the_keys_alone_exceed_is_no_reason_to_fail() {
+        let mut tables = LocalTables::new(&Windows::from(Span::ALWAYS)).with_budget(MemoryBudget::bytes(1));
+        doubling(&mut tables);
+        assert_eq!(
+            tables.into_tables()[0].finish().iter().map(|found| found.window.events).sum::<u64>(),
+            1_023 * 16
+        );
+    }
+
     proptest! {
+        #[test]
+        fn parts_hold_each_key_once_and_merge_to_the_whole(rows in rows(), parts in 0..5usize) {
+            let whole = tables(&rows);
+            let split = whole.clone().split(parts);
+            prop_assert_eq!(split.len(), parts.max(1));
+            let keys = |tables: &LocalTables| tables.tables.iter().map(|table| table.tallies.len()).sum::<usize>();
+            prop_assert_eq!(split.iter().map(keys).sum::<usize>(), keys(&whole));
+            let mut merged = whole.emptied(1);
+            split.into_iter().try_for_each(|part| merged.merge(part)).unwrap();
+            prop_assert_eq!(merged, whole);
+        }
+
         #[test]
         fn any_split_in_any_order_gives_the_same_tables(rows in rows(), shards in prop::collection::vec(0..4usize, 80)) {
             let whole = tables(&rows).into_tables();

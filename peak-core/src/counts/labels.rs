@@ -26,7 +26,10 @@ pub(super) struct Entry<'a> {
 const MOST: u64 = u64::MAX >> 8;
 /// Up to so many labels there are no slots.
 const FEW: usize = 8;
-/// A slot is 0 when empty, or so many bits of the hash above the place of the entry plus 1.
+/// A slot without an entry. (Not 0: memory that is full of zeros is not there until it is written, and
+/// reading it first would cost as much again.)
+const EMPTY: u64 = u64::MAX;
+/// Any other holds so many bits of the hash above the place of the entry.
 const HASH_BITS: u32 = 28;
 const PLACE_BITS: u32 = u64::BITS - HASH_BITS;
 
@@ -92,10 +95,10 @@ impl Labels {
         let mut slot = home(hash, self.slots.len());
         loop {
             let found = self.slots[slot];
-            if found == 0 {
+            if found == EMPTY {
                 return Err(slot);
             }
-            let place = (found & ((1 << PLACE_BITS) - 1)) as usize - 1;
+            let place = (found & ((1 << PLACE_BITS) - 1)) as usize;
             if found >> PLACE_BITS == hash && self.is_at(place, label) {
                 return Ok(place);
             }
@@ -149,22 +152,22 @@ impl Labels {
     fn index(&mut self) {
         let entries = self.iter().zip(self.places());
         let filled: Vec<u64> = entries.map(|(entry, place)| filled(entry.label.hash(), place)).collect();
-        self.slots = vec![0; (2 * filled.len()).next_power_of_two()];
+        self.slots = vec![EMPTY; (2 * filled.len()).next_power_of_two()];
         filled.into_iter().for_each(|slot| self.place(slot));
     }
 
     /// Twice the slots. The old ones are passed in the order of their hashes, so the new ones are
     /// filled almost in order.
     fn grow(&mut self) {
-        let twice = vec![0; 2 * self.slots.len()];
+        let twice = vec![EMPTY; 2 * self.slots.len()];
         let old = std::mem::replace(&mut self.slots, twice);
-        old.into_iter().filter(|&slot| slot != 0).for_each(|slot| self.place(slot));
+        old.into_iter().filter(|&slot| slot != EMPTY).for_each(|slot| self.place(slot));
     }
 
     /// Puts a slot into the first free place from its home on.
     fn place(&mut self, filled: u64) {
         let mut slot = home(filled >> PLACE_BITS, self.slots.len());
-        while self.slots[slot] != 0 {
+        while self.slots[slot] != EMPTY {
             slot = (slot + 1) & (self.slots.len() - 1);
         }
         self.slots[slot] = filled;
@@ -173,7 +176,7 @@ impl Labels {
 
 /// The slot of an entry.
 fn filled(hash: u64, place: usize) -> u64 {
-    hash >> PLACE_BITS << PLACE_BITS | (place as u64 + 1)
+    hash >> PLACE_BITS << PLACE_BITS | place as u64
 }
 
 /// The slot at which a search for this piece of a hash begins: its leading bits.
