@@ -36,14 +36,10 @@ impl LocalTable {
     pub fn add(&mut self, record: &Record<'_>) -> bool {
         let is_inside = self.span.contains(record.time);
         if is_inside {
-            self.tally(record.dimensions).add(record);
+            let index = self.index(record.dimensions);
+            self.tallies[index].add(record);
         }
         is_inside
-    }
-
-    fn tally(&mut self, dimensions: &[&str]) -> &mut Tally {
-        let index = self.index(dimensions);
-        &mut self.tallies[index]
     }
 
     fn index(&mut self, dimensions: &[&str]) -> usize {
@@ -172,12 +168,22 @@ impl LocalTables {
     ///
     /// For many records, a [`counter`](Self::counter) is faster.
     pub fn add(&mut self, record: &Record<'_>) -> bool {
-        self.counter().add(record)
+        let Some(place) = self.place(record) else { return false };
+        self.change(place, |tally| tally.add(record));
+        self.keep_to_budget();
+        true
     }
 
     /// Counts records some at a time, which is faster.
     pub fn counter(&mut self) -> Counter<'_> {
         Counter { tables: self, places: Vec::new(), samples: Vec::new() }
+    }
+
+    /// Where the record belongs.
+    fn place(&mut self, record: &Record<'_>) -> Option<Place> {
+        let window = self.windows.find(record.time)?;
+        let tally = self.tables[window].index(record.dimensions);
+        Some(Place { window, tally })
     }
 
     /// Changes a tally, and keeps track of its memory.
@@ -313,9 +319,7 @@ impl Counter<'_> {
 
     /// Counts a record in its window, if it has one. Says whether it was counted.
     pub fn add(&mut self, record: &Record<'_>) -> bool {
-        let Some(window) = self.tables.windows.find(record.time) else { return false };
-        let tally = self.tables.tables[window].index(record.dimensions);
-        let place = Place { window, tally };
+        let Some(place) = self.tables.place(record) else { return false };
         self.tables.change(place, |tally| tally.add_all_but_sample(record));
         if let Some(sample) = record.sample {
             let pending = self.places.len();
