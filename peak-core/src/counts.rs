@@ -29,17 +29,17 @@ use std::fmt;
 /// assert_eq!(counts.top(1)[0].label, "b");
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Counts(Form);
+pub struct Counts(Store);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Form {
+enum Store {
     Exact(Labels),
     Bounded(Box<Sketch>),
 }
 
 impl Default for Counts {
     fn default() -> Self {
-        Counts(Form::Exact(Labels::default()))
+        Counts(Store::Exact(Labels::default()))
     }
 }
 
@@ -49,22 +49,22 @@ impl Counts {
         let mut words = Words::default();
         let label = Packed::new(label, &mut words);
         match &mut self.0 {
-            Form::Exact(labels) => labels.add(label, || label.hash(), 1, 1),
-            Form::Bounded(sketch) => sketch.add(label, 1),
+            Store::Exact(labels) => labels.add(label, || label.hash(), 1, 1),
+            Store::Bounded(sketch) => sketch.add(label, 1),
         }
     }
 
     pub(crate) fn add_later(&mut self, later: &Later) {
         match &mut self.0 {
-            Form::Exact(labels) => labels.add(later.label(), || later.hash, 1, 1),
-            Form::Bounded(sketch) => sketch.add(later.label(), 1),
+            Store::Exact(labels) => labels.add(later.label(), || later.hash, 1, 1),
+            Store::Bounded(sketch) => sketch.add(later.label(), 1),
         }
     }
 
     pub(crate) fn touch(&self, later: &Later) -> u64 {
         match &self.0 {
-            Form::Exact(labels) => labels.touch(later.hash),
-            Form::Bounded(_) => 0,
+            Store::Exact(labels) => labels.touch(later.hash),
+            Store::Bounded(_) => 0,
         }
     }
 
@@ -75,8 +75,8 @@ impl Counts {
         let mut words = Words::default();
         let label = Packed::new(label, &mut words);
         match &self.0 {
-            Form::Exact(labels) => labels.get(label).unwrap_or(0),
-            Form::Bounded(sketch) => sketch.get(label),
+            Store::Exact(labels) => labels.get(label).unwrap_or(0),
+            Store::Bounded(sketch) => sketch.get(label),
         }
     }
 
@@ -84,8 +84,8 @@ impl Counts {
     #[must_use]
     pub fn distinct(&self) -> u64 {
         match &self.0 {
-            Form::Exact(labels) => labels.len() as u64,
-            Form::Bounded(sketch) => sketch.distinct(),
+            Store::Exact(labels) => labels.len() as u64,
+            Store::Bounded(sketch) => sketch.distinct(),
         }
     }
 
@@ -97,8 +97,8 @@ impl Counts {
 
     fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         match &self.0 {
-            Form::Exact(labels) => labels.iter(),
-            Form::Bounded(sketch) => sketch.labels().iter(),
+            Store::Exact(labels) => labels.iter(),
+            Store::Bounded(sketch) => sketch.labels().iter(),
         }
     }
 
@@ -106,8 +106,8 @@ impl Counts {
     #[must_use]
     pub fn moments(&self) -> CountMoments {
         match &self.0 {
-            Form::Exact(labels) => labels.iter().map(|entry| entry.count).collect(),
-            Form::Bounded(sketch) => sketch.moments(),
+            Store::Exact(labels) => labels.iter().map(|entry| entry.count).collect(),
+            Store::Bounded(sketch) => sketch.moments(),
         }
     }
 
@@ -135,8 +135,8 @@ impl Counts {
     #[must_use]
     pub fn uncertainty(&self) -> Option<Uncertainty> {
         match &self.0 {
-            Form::Exact(_) => None,
-            Form::Bounded(sketch) => Some(sketch.uncertainty()),
+            Store::Exact(_) => None,
+            Store::Bounded(sketch) => Some(sketch.uncertainty()),
         }
     }
 
@@ -148,8 +148,8 @@ impl Counts {
 
     pub(crate) fn heap_bytes(&self) -> usize {
         match &self.0 {
-            Form::Exact(labels) => labels.heap_bytes(),
-            Form::Bounded(sketch) => sketch.memory_bytes(),
+            Store::Exact(labels) => labels.heap_bytes(),
+            Store::Bounded(sketch) => sketch.memory_bytes(),
         }
     }
 
@@ -159,11 +159,11 @@ impl Counts {
     /// below a kilobyte stay as they are.
     pub fn bound(&mut self) -> bool {
         match &mut self.0 {
-            Form::Exact(labels) => match Sketch::of_half(labels) {
-                Some(sketch) => self.0 = Form::Bounded(Box::new(sketch)),
+            Store::Exact(labels) => match Sketch::of_half(labels) {
+                Some(sketch) => self.0 = Store::Bounded(Box::new(sketch)),
                 None => return false,
             },
-            Form::Bounded(sketch) => return sketch.halve(),
+            Store::Bounded(sketch) => return sketch.halve(),
         }
         true
     }
@@ -173,13 +173,13 @@ impl Counts {
 impl Merge for Counts {
     fn merge(&mut self, other: &Self) {
         match (&mut self.0, &other.0) {
-            (Form::Exact(labels), Form::Exact(other)) => labels.merge(other),
-            (Form::Bounded(sketch), Form::Exact(other)) => sketch.add_all(other),
-            (Form::Bounded(sketch), Form::Bounded(other)) => sketch.merge(other),
-            (Form::Exact(labels), Form::Bounded(other)) => {
+            (Store::Exact(labels), Store::Exact(other)) => labels.merge(other),
+            (Store::Bounded(sketch), Store::Exact(other)) => sketch.add_all(other),
+            (Store::Bounded(sketch), Store::Bounded(other)) => sketch.merge(other),
+            (Store::Exact(labels), Store::Bounded(other)) => {
                 let mut sketch = other.clone();
                 sketch.add_all(labels);
-                self.0 = Form::Bounded(sketch);
+                self.0 = Store::Bounded(sketch);
             }
         }
     }

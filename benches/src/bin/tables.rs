@@ -4,17 +4,34 @@
 //! cargo run --release -p peak-benches --bin tables -- local|windows FILE [--threads N] [--budget BYTES]
 //! cargo run --release -p peak-benches --bin tables -- local|windows --records N [--distinct N] [--budget BYTES]
 //! cargo run --release -p peak-benches --bin tables -- bounds --records N [--distinct N] --budget BYTES
+//! cargo run --release -p peak-benches --bin tables -- make FILE --records N
 //! ```
 //!
 //! - `local` counts, over the seven days from 2021-09-01, each sample of each severity, file type, user
 //!   and origin;
 //! - `windows` counts, for each of the days, the samples of each severity and file type, and sums up;
 //! - `bounds` counts like `windows`, exactly and within the budget, and tells on how many of the keys
-//!   the estimates keep to their bounds.
+//!   the estimates keep to their bounds;
+//! - `make` writes made-up records to a file, as NDJSON or, when it ends in `.json`, as an indented
+//!   array: 27 fields each, six of which matter.
 //!
 //! FILE holds records of files submitted for analysis (NDJSON, or one JSON array). Without a file,
-//! records are made up on the way: as many users, origins, severities and file types as there are in
-//! such a feed, and mostly unique samples with a heavy head.
+//! records are made up on the way: 400 users, 5 origins, 3 severities, 17 file types, and mostly unique
+//! samples with a heavy head.
+//!
+//! The same in SQL, to compare with:
+//!
+//! ```sql
+//! -- local
+//! select "task.severity", "file.llfile_type", "source.user_id", "source.origin", "file.sha1", count(*) c
+//! from read_ndjson('FILE') where utc_timestamp >= 1630454400000 and utc_timestamp < 1631059200000 group by all;
+//! -- windows
+//! select day, severity, type, sum(c), count(*), sum(c * c), max(c) from (
+//!   select (utc_timestamp - 1630454400000) // 86400000 as day, "task.severity" as severity,
+//!     "file.llfile_type" as type, "file.sha1", count(*) c
+//!   from read_ndjson('FILE') where utc_timestamp >= 1630454400000 and utc_timestamp < 1631059200000 group by all
+//! ) group by all;
+//! ```
 //!
 //! Prints one line of JSON. Times are in seconds, of the query alone; for made-up records, `source_s`
 //! is what making them takes of it.
@@ -27,7 +44,8 @@ use peak_core::{
 use peak_json::{Files, JsonFiles};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -38,7 +56,7 @@ struct Args {
     /// NDJSON, or one JSON array.
     file: Option<PathBuf>,
     /// How many records to make up instead.
-    #[arg(long, conflicts_with = "file")]
+    #[arg(long)]
     records: Option<u64>,
     /// How many different samples they have, besides a few thousand frequent ones; three in four
     /// unless told.
@@ -56,10 +74,16 @@ enum Op {
     Local,
     Windows,
     Bounds,
+    Make,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    if args.op == Op::Make {
+        let (file, records) =
+            args.file.as_deref().zip(args.records).context("FILE or --records N is missing")?;
+        return make(file, &MadeUp::new(&args, records)?);
+    }
     let feed = Feed::new(&args)?;
     let windows = args.op.windows()?;
     if args.op == Op::Bounds {
@@ -99,7 +123,7 @@ impl Op {
     fn dimensions(self) -> &'static [&'static str] {
         match self {
             Op::Local => &["task.severity", "file.llfile_type", "source.user_id", "source.origin"],
-            Op::Windows | Op::Bounds => &["task.severity", "file.llfile_type"],
+            _ => &["task.severity", "file.llfile_type"],
         }
     }
 
@@ -182,16 +206,12 @@ enum Feed {
 
 impl Feed {
     fn new(args: &Args) -> Result<Self> {
-        let schema = args.op.schema()?;
         match (&args.file, args.records) {
             (Some(file), _) => {
-                let files = JsonFiles::new(Files::paths([file]), schema);
+                let files = JsonFiles::new(Files::paths([file]), args.op.schema()?);
                 Ok(Feed::Files(files))
             }
-            (None, Some(records)) => {
-                let distinct = args.distinct.unwrap_or(records / 4 * 3).max(1);
-                Ok(Feed::MadeUp(MadeUp { schema, records, distinct }))
-            }
+            (None, Some(records)) => Ok(Feed::MadeUp(MadeUp::new(args, records)?)),
             (None, None) => anyhow::bail!("a FILE or --records N is missing"),
         }
     }
@@ -240,8 +260,59 @@ const TYPES: [&str; 17] = [
     "LnkFile",
     "UnknownFile",
 ];
+const REGIONS: [&str; 3] = ["AMER", "EMEA", "APAC"];
+/// 2021-09-01.
+const START: i64 = 1_630_454_400_000;
+const USERS: u64 = 400;
 /// One sample in so many is of the heavy head.
 const HEAD: u64 = 14;
+const HEAD_SAMPLES: u64 = 2_000;
+
+impl MadeUp {
+    fn new(args: &Args, records: u64) -> Result<Self> {
+        let distinct = args.distinct.unwrap_or(records / 4 * 3).max(1);
+        Ok(MadeUp { schema: args.op.schema()?, records, distinct })
+    }
+
+    fn submission(&self, i: u64) -> Submission {
+        let random = mix(i);
+        let part = |shift: u32, of: u64| (random >> shift) % of;
+        // Every sample of the long tail comes once before any comes again.
+        let tail = HEAD_SAMPLES + i % self.distinct;
+        let sample = if part(0, HEAD) == 0 { heavy(part(8, 1 << 20), HEAD_SAMPLES) } else { tail };
+        let severity = match part(20, 100) {
+            0..90 => "benign",
+            90..98 => "malicious",
+            _ => "suspicious",
+        };
+        let origin = match part(27, 100) {
+            0..80 => "API",
+            80..89 => "HTTP",
+            89..97 => "EMAIL",
+            97..99 => "SMB",
+            _ => "FTP",
+        };
+        let again = mix(random);
+        Submission {
+            millis: START + (again >> 33) as i64 % (7 * 86_400_000),
+            sample,
+            severity,
+            kind: TYPES[heavy(again % (1 << 20), 17) as usize],
+            user: heavy((again >> 20) % (1 << 20), USERS),
+            origin,
+        }
+    }
+}
+
+/// What of a record matters.
+struct Submission {
+    millis: i64,
+    sample: u64,
+    severity: &'static str,
+    kind: &'static str,
+    user: u64,
+    origin: &'static str,
+}
 
 impl Source for MadeUp {
     fn schema(&self) -> &Schema {
@@ -250,35 +321,14 @@ impl Source for MadeUp {
 
     fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report, peak_core::Error> {
         let mut report = Report::default();
-        let start = Timestamp::parse("2021-09-01")?.millis();
-        let users: Vec<String> = (0..400).map(|user| user.to_string()).collect();
+        let users: Vec<String> = (0..USERS).map(|user| user.to_string()).collect();
         let mut digest = [0; 40];
         for i in 0..self.records {
-            let random = mix(i);
-            let part = |shift: u32, of: u64| (random >> shift) % of;
-            // Every sample of the long tail comes once before any comes again.
-            let sample =
-                if part(0, HEAD) == 0 { heavy(part(8, 1 << 20), 2_000) } else { 2_000 + i % self.distinct };
+            let Submission { millis, sample, severity, kind, user, origin } = self.submission(i);
             write_digest(sample, &mut digest);
-            let severity = match part(20, 100) {
-                0..90 => "benign",
-                90..98 => "malicious",
-                _ => "suspicious",
-            };
-            let origin = match part(27, 100) {
-                0..80 => "API",
-                80..89 => "HTTP",
-                89..97 => "EMAIL",
-                97..99 => "SMB",
-                _ => "FTP",
-            };
-            let again = mix(random);
-            let kind = TYPES[heavy(again % (1 << 20), 17) as usize];
-            let user = &users[heavy((again >> 20) % (1 << 20), 400) as usize];
-            let time = Timestamp::from_millis(start + (again >> 33) as i64 % (7 * 86_400_000))?;
-            let dimensions = [severity, kind, user, origin];
+            let dimensions = [severity, kind, &users[user as usize], origin];
             let record = Record {
-                time,
+                time: Timestamp::from_millis(millis)?,
                 sample: std::str::from_utf8(&digest).ok(),
                 dimensions: &dimensions[..self.schema.dimensions().len()],
                 blame: &[],
@@ -288,6 +338,60 @@ impl Source for MadeUp {
         }
         Ok(report)
     }
+}
+
+/// Writes the records to a file.
+fn make(file: &Path, made_up: &MadeUp) -> Result<()> {
+    let is_array = file.extension().is_some_and(|extension| extension == "json");
+    let mut out =
+        BufWriter::new(File::create(file).with_context(|| format!("cannot create {}", file.display()))?);
+    let mut digest = [0; 40];
+    for i in 0..made_up.records {
+        let Submission { millis, sample, severity, kind, user, origin } = made_up.submission(i);
+        write_digest(sample, &mut digest);
+        let sha1 = std::str::from_utf8(&digest)?;
+        let random = mix(!i);
+        let record = json!({
+            "analysis.label": "not_run",
+            "customer.channel": null,
+            "customer.installation_type": null,
+            "customer.region": REGIONS[random as usize % 3],
+            "customer.sector": "IT",
+            "customer.type": null,
+            "file.llfile_type": kind,
+            "file.magic": format!("data, version 1.{}, a \"quoted\" text", random % 9),
+            "file.md5": &sha1[..32],
+            "file.mime_type": "application/octet-stream",
+            "file.name": null,
+            "file.sha1": sha1,
+            "file.sha256": format!("{sha1}{}", &sha1[..24]),
+            "file.size": random % 10_000_000,
+            "source.access_key_id": 0,
+            "source.data_center": null,
+            "source.geo.country_iso_code": null,
+            "source.geo.location": "0.00,0.00",
+            "source.origin": origin,
+            "source.submitter_ip": "0.0.0.0",
+            "source.user_id": user,
+            "submission_id": 0,
+            "task.portal_url": null,
+            "task.score": random % 101,
+            "task.severity": severity,
+            "task.uuid": "a".repeat(32),
+            "utc_timestamp": millis,
+        });
+        if is_array {
+            out.write_all(if i == 0 { b"[\n" } else { b",\n" })?;
+            serde_json::to_writer_pretty(&mut out, &record)?;
+        } else {
+            serde_json::to_writer(&mut out, &record)?;
+            out.write_all(b"\n")?;
+        }
+    }
+    if is_array {
+        out.write_all(if made_up.records == 0 { b"[]\n" } else { b"\n]\n" })?;
+    }
+    Ok(out.into_inner()?.sync_all()?)
 }
 
 /// SplitMix64: a good hash of a counter.

@@ -130,7 +130,7 @@ impl Sketch {
     }
 
     pub(super) fn distinct(&self) -> u64 {
-        (self.distinct.estimate().round() as u64).clamp(self.frequent.len() as u64, self.records)
+        (self.distinct.estimate().round() as u64).max(self.frequent.len() as u64).min(self.records)
     }
 
     pub(super) fn labels(&self) -> &Labels {
