@@ -335,6 +335,16 @@ mod tests {
     }
 
     #[test]
+    fn labels_that_share_a_counter_cancel() {
+        let mut counts = counted(&(0..100_000).map(|i| format!("{i:040x}")).collect::<Vec<_>>()).0;
+        while counts.bound() {
+            let error = counts.moments().sum_of_squares() as f64 / 100_000.0 - 1.0;
+            let expected = counts.uncertainty().unwrap().sum_of_squares();
+            assert!(error < 3.0 * expected, "{error}, {expected} expected");
+        }
+    }
+
+    #[test]
     fn bounded_counts_do_not_grow() {
         let (mut counts, _) = counted(&heavy_tailed(0));
         while counts.bound() {}

@@ -405,10 +405,12 @@ mod tests {
         prop::collection::vec((0..4_000i64, 0..3u8, 0..6u8, prop::option::of(0..3u8), measure), 0..80)
     }
 
-    fn tables(rows: &[Row]) -> LocalTables {
+    fn windows_of_a_second() -> LocalTables {
         let span = Span::new(Timestamp::MIN, Timestamp::from_millis(3_000).unwrap()).unwrap();
-        let windows = Windows::every(span, std::time::Duration::from_secs(1)).unwrap();
-        let mut tables = LocalTables::new(&windows);
+        LocalTables::new(&Windows::every(span, std::time::Duration::from_secs(1)).unwrap())
+    }
+
+    fn each(rows: &[Row], mut add: impl FnMut(&Record<'_>) -> bool) {
         for &(millis, dimension, sample, blame, measure) in rows {
             let (dimension, sample) = (dimension.to_string(), sample.to_string());
             let blame = blame.map(|b| b.to_string());
@@ -419,8 +421,15 @@ mod tests {
                 blame: &[blame.as_deref()],
                 measures: &[measure],
             };
-            assert_eq!(tables.add(&record), millis < 3_000);
+            assert_eq!(add(&record), millis < 3_000);
         }
+    }
+
+    fn tables(rows: &[Row]) -> LocalTables {
+        let mut tables = windows_of_a_second();
+        let mut counter = tables.counter();
+        each(rows, |record| counter.add(record));
+        drop(counter);
         tables
     }
 
@@ -484,6 +493,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn some_at_a_time_is_the_same_as_one_by_one(rows in rows()) {
+            let mut one_by_one = windows_of_a_second();
+            each(&rows, |record| one_by_one.add(record));
+            prop_assert_eq!(tables(&rows), one_by_one);
+        }
+
         #[test]
         fn parts_hold_each_key_once_and_merge_to_the_whole(rows in rows(), parts in 0..5usize) {
             let whole = tables(&rows);
