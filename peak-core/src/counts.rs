@@ -114,9 +114,27 @@ impl Counts {
     /// The `n` most frequent labels, most frequent first, equal counts in order of their labels.
     #[must_use]
     pub fn top(&self, n: usize) -> Vec<Share> {
+        self.pass(n, |_| {})
+    }
+
+    /// The moments and the top in one pass.
+    pub(crate) fn moments_and_top(&self, n: usize) -> (CountMoments, Vec<Share>) {
+        let mut moments = CountMoments::default();
+        let top = self.pass(n, |count| moments.push(count));
+        match &self.0 {
+            Store::Exact(_) => (moments, top),
+            Store::Bounded(sketch) => (sketch.moments(), top),
+        }
+    }
+
+    /// Hands all counts to `visit`, and returns the top.
+    fn pass(&self, n: usize, mut visit: impl FnMut(u64)) -> Vec<Share> {
         let mut top: SmallVec<[Entry<'_>; 16]> = SmallVec::new();
+        // The least count that can still be one of the top.
+        let mut least = 0;
         for entry in self.entries() {
-            if top.len() == n && top.last().is_none_or(|least| entry.count < least.count) {
+            visit(entry.count);
+            if entry.count < least {
                 continue;
             }
             let goes_before = |kept: &Entry<'_>| {
@@ -126,6 +144,7 @@ impl Counts {
             if at < n {
                 top.truncate(n - 1);
                 top.insert(at, entry);
+                least = if top.len() < n { 0 } else { top[n - 1].count };
             }
         }
         top.into_iter().map(|entry| Share { label: entry.label.unpack(), count: entry.count }).collect()

@@ -94,12 +94,13 @@ impl Tally {
     /// The summary of the finished window.
     #[must_use]
     pub fn finish(&self) -> Window {
+        let (samples, top_samples) = self.samples.moments_and_top(Window::TOP);
         Window {
             events: self.events,
-            samples: self.samples.moments(),
+            samples,
             uncertainty: self.samples.uncertainty(),
             measures: self.measures.clone(),
-            top_samples: self.samples.top(Window::TOP),
+            top_samples,
             top_blame: self.blame.iter().map(|counts| counts.top(Window::TOP)).collect(),
         }
     }
