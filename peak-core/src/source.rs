@@ -137,6 +137,28 @@ impl Report {
         }
         Ok(())
     }
+
+    /// Takes in the report of what was read next, of whatever size its own limit was: the result is that
+    /// of reading both with this policy.
+    ///
+    /// # Errors
+    /// When the policy does not allow so many bad records.
+    pub fn append(&mut self, next: Report, policy: BadRecords) -> Result<()> {
+        let named = next.first_skipped.len() as u64;
+        for rejection in next.first_skipped {
+            self.reject(rejection, policy)?;
+        }
+        let unnamed = next.skipped.saturating_sub(named);
+        if let (BadRecords::Skip(limit), Some(first)) = (policy, self.first_skipped.first()) {
+            if self.skipped.saturating_add(unnamed) > limit {
+                return Err(ErrorKind::TooManyBadRecords { limit, first: first.clone() }.into());
+            }
+        }
+        self.records += next.records;
+        self.outside += next.outside;
+        self.skipped += unnamed;
+        Ok(())
+    }
 }
 
 /// One line for the counts, and one for each bad record that is named.
@@ -169,6 +191,17 @@ mod tests {
             error,
             r#"more than 7 bad records; the first: a.ndjson: record 1 (line 1): field "host" must be text, got null"#
         );
+        let (mut sum, halves) = (Report::default(), [(1..=6), (7..=7)]);
+        for half in halves {
+            let mut next = Report { records: 10, ..Report::default() };
+            half.for_each(|record| next.reject(bad(record), BadRecords::Skip(u64::MAX)).unwrap());
+            let error = sum.clone().append(next.clone(), BadRecords::Skip(sum.skipped + next.skipped - 1));
+            let expected = "more than 5 bad records; the first: a.ndjson: record 1 (line 1)";
+            assert!(error.unwrap_err().to_string().replace(" 6 ", " 5 ").starts_with(expected));
+            sum.append(next, BadRecords::Skip(7)).unwrap();
+        }
+        assert_eq!(sum, Report { records: 20, ..report });
+
         let error = Report::default().reject(bad(9), BadRecords::Reject).unwrap_err().to_string();
         assert_eq!(error, r#"a.ndjson: record 9 (line 9): field "host" must be text, got null"#);
     }

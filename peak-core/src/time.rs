@@ -157,6 +157,9 @@ impl TimeUnit {
     /// out of range.
     #[must_use]
     pub fn read(self, text: &str) -> Option<Timestamp> {
+        if let Some(whole) = whole_number(text) {
+            return self.in_millis(whole, 0);
+        }
         if text.bytes().next()?.is_ascii_digit() && !text.bytes().any(|b| matches!(b, b'-' | b':')) {
             self.read_number(text)
         } else {
@@ -173,17 +176,28 @@ impl TimeUnit {
         if !decimals.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        let whole: i64 = whole.parse().ok()?;
+        let place = |i: usize| decimals.as_bytes().get(i).map_or(0, |digit| i64::from(digit - b'0'));
+        self.in_millis(whole.parse().ok()?, 100 * place(0) + 10 * place(1) + place(2))
+    }
+
+    /// The time after so many units, and so many milliseconds if the unit is seconds.
+    fn in_millis(self, whole: i64, millis: i64) -> Option<Timestamp> {
         Timestamp::in_range(match self {
-            TimeUnit::Seconds => {
-                let place = |i: usize| decimals.as_bytes().get(i).map_or(0, |digit| i64::from(digit - b'0'));
-                whole.checked_mul(1000)?.checked_add(100 * place(0) + 10 * place(1) + place(2))?
-            }
+            TimeUnit::Seconds => whole.checked_mul(1000)?.checked_add(millis)?,
             TimeUnit::Milliseconds => whole,
             TimeUnit::Microseconds => whole / 1000,
             TimeUnit::Nanoseconds => whole / 1_000_000,
         })
     }
+}
+
+/// The usual case, in one pass: digits only, and so few that they cannot overflow.
+fn whole_number(text: &str) -> Option<i64> {
+    if text.is_empty() || text.len() > 18 {
+        return None;
+    }
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| i64::from(byte - b'0'));
+    text.bytes().try_fold(0, |whole, byte| Some(10 * whole + digit(byte)?))
 }
 
 fn read_text(text: &str) -> Option<Timestamp> {
