@@ -149,6 +149,10 @@ impl<'a> Value<'a> for Cell<'a> {
     fn text(&self) -> Result<Cow<'a, str>, Rule> {
         std::str::from_utf8(self.0).map(Cow::Borrowed).map_err(|_| "must be UTF-8".into())
     }
+
+    fn plain(&self) -> Option<&'a str> {
+        if self.is_absent() { None } else { std::str::from_utf8(self.0).ok() }
+    }
 }
 
 #[cfg(test)]

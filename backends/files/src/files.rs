@@ -4,7 +4,8 @@ use flate2::read::MultiGzDecoder;
 use peak_core::{Error, ErrorKind, Result};
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -103,19 +104,121 @@ impl Files {
     /// # Errors
     /// When one cannot be opened or is a stream that was read before.
     pub fn open(&self) -> impl Iterator<Item = Result<Input>> {
-        self.origins.iter().map(|origin| {
-            let (name, reader) = origin.open()?;
-            let reader = Counted { reader, read: self.read.clone() };
-            match decompress(reader).and_then(without_mark) {
-                Ok(reader) => Ok(Input { name, reader }),
-                Err(source) => Err(Error::io(name, source)),
+        self.origins.iter().map(|origin| origin.open(self.read.as_ref()))
+    }
+
+    /// All inputs, in shares of about the same size before decompression that can be read at the same
+    /// time. One after the other, their parts are what [`open`](Self::open) gives.
+    ///
+    /// A file that is not compressed and whose beginning, up to some kilobytes, `is_lines` says yes to is
+    /// cut, but only behind a line end. Other inputs are part of one share as a whole.
+    #[must_use]
+    pub fn shares(&self, shares: NonZeroUsize, is_lines: impl Fn(&[u8]) -> bool) -> Vec<Vec<Part<'_>>> {
+        let sizes: Vec<u64> = self.origins.iter().map(|origin| origin.bytes().unwrap_or(0)).collect();
+        let share_bytes = sizes.iter().sum::<u64>().div_ceil(shares.get() as u64).max(1);
+        let mut found: Vec<Vec<Part<'_>>> = (0..shares.get()).map(|_| Vec::new()).collect();
+        // Where the present input begins, as if all were one.
+        let mut begin = 0;
+        for (origin, size) in self.origins.iter().zip(sizes) {
+            let mut add = |start: u64, end: Option<u64>, middle: u64| {
+                let share = usize::try_from(middle / share_bytes).unwrap_or(usize::MAX);
+                let part = Part { origin, start, end, read: self.read.as_ref() };
+                found[share.min(shares.get() - 1)].push(part);
+            };
+            let wanted = (1..shares.get() as u64).map(|share| share * share_bytes);
+            let wanted = wanted.filter_map(|cut| cut.checked_sub(begin)).filter(|&cut| 0 < cut && cut < size);
+            let mut start = 0;
+            // Where a file cannot be cut, its parts are read as one; what is wrong with it shows then.
+            for cut in origin.cuts(wanted, &is_lines).unwrap_or_default() {
+                add(start, Some(cut), begin + start.midpoint(cut));
+                start = cut;
             }
-        })
+            add(start, None, begin + start.midpoint(size.max(start)));
+            begin += size;
+        }
+        found
+    }
+}
+
+/// A piece of an input, or a whole one, that is not open yet.
+#[derive(Debug)]
+pub struct Part<'a> {
+    origin: &'a Origin,
+    start: u64,
+    /// `None` for the end of the input.
+    end: Option<u64>,
+    read: Option<&'a Arc<AtomicU64>>,
+}
+
+impl Part<'_> {
+    /// Whether it begins where another part of the same file ends.
+    #[must_use]
+    pub fn is_continued(&self) -> bool {
+        self.start > 0
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// As [`Files::open`].
+    pub fn open(&self) -> Result<Input> {
+        match self.origin {
+            Origin::Path(path) if self.start > 0 || self.end.is_some() => {
+                self.open_range(path).map_err(|source| Error::io(path.display(), source))
+            }
+            whole => whole.open(self.read),
+        }
+    }
+
+    fn open_range(&self, path: &Path) -> io::Result<Input> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(self.start))?;
+        let bytes = self.end.map_or(u64::MAX, |end| end - self.start);
+        let reader = Counted { reader: Box::new(file.take(bytes)), read: self.read.cloned() };
+        let reader: Box<dyn Read + Send> = Box::new(reader);
+        let reader = if self.is_continued() { reader } else { without_mark(reader)? };
+        Ok(Input { name: path.to_string_lossy().into(), reader })
     }
 }
 
 impl Origin {
-    fn open(&self) -> Result<(Arc<str>, Box<dyn Read + Send>)> {
+    fn open(&self, read: Option<&Arc<AtomicU64>>) -> Result<Input> {
+        let (name, reader) = self.open_raw()?;
+        let reader = Counted { reader, read: read.cloned() };
+        match decompress(reader).and_then(without_mark) {
+            Ok(reader) => Ok(Input { name, reader }),
+            Err(source) => Err(Error::io(name, source)),
+        }
+    }
+
+    /// The first line ends at or behind the places where cuts are wanted.
+    fn cuts(
+        &self,
+        wanted: impl Iterator<Item = u64>,
+        is_lines: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<Vec<u64>> {
+        let Origin::Path(path) = self else { return Ok(Vec::new()) };
+        let mut wanted = wanted.peekable();
+        // Opening a pipe may block, and takes what is in it.
+        if wanted.peek().is_none() || !fs::metadata(path)?.is_file() {
+            return Ok(Vec::new());
+        }
+        let mut file = BufReader::new(File::open(path)?);
+        let head = head(&mut file, 4096)?;
+        if is_gzip(&head) || is_zstd(&head) || !is_lines(head.strip_prefix(MARK).unwrap_or(&head)) {
+            return Ok(Vec::new());
+        }
+        let mut cuts = Vec::new();
+        for from in wanted {
+            let cut = file.seek(SeekFrom::Start(from))? + file.skip_until(b'\n')? as u64;
+            if cuts.last().is_none_or(|&last| last < cut) {
+                cuts.push(cut);
+            }
+        }
+        Ok(cuts)
+    }
+
+    fn open_raw(&self) -> Result<(Arc<str>, Box<dyn Read + Send>)> {
         match self {
             Origin::Path(path) => {
                 let file = File::open(path).map_err(|source| Error::io(path.display(), source))?;
@@ -197,8 +300,7 @@ impl Read for Counted {
 
 fn decompress(mut reader: Counted) -> io::Result<Box<dyn Read + Send>> {
     let head = head(&mut reader, 4)?;
-    let is_gzip = head.starts_with(&[0x1f, 0x8b]);
-    let is_zstd = head == [0x28, 0xb5, 0x2f, 0xfd];
+    let (is_gzip, is_zstd) = (is_gzip(&head), is_zstd(&head));
     let whole = Cursor::new(head).chain(reader);
     Ok(if is_gzip {
         // A gzip file may have several members: logs are appended to, and gzip files concatenated.
@@ -210,9 +312,19 @@ fn decompress(mut reader: Counted) -> io::Result<Box<dyn Read + Send>> {
     })
 }
 
+fn is_gzip(head: &[u8]) -> bool {
+    head.starts_with(&[0x1f, 0x8b])
+}
+
+fn is_zstd(head: &[u8]) -> bool {
+    head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+}
+
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
 fn without_mark(mut reader: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
     let mut head = head(&mut reader, 3)?;
-    if head == "\u{feff}".as_bytes() {
+    if head == MARK {
         head.clear();
     }
     Ok(Box::new(Cursor::new(head).chain(reader)))
@@ -343,6 +455,45 @@ mod tests {
         let error = read(&files.clone()).unwrap_err();
         assert_eq!(error.to_string(), "standard input: can be read only once");
         assert_eq!(files.total_bytes(), None);
+    }
+
+    #[test]
+    fn shares_are_cut_at_line_ends_and_make_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let lines: String = (0..500).map(|i| format!("{:>1$}\n", i, 1 + i % 9)).collect();
+        for (name, content) in [
+            ("1", format!("\u{feff}{lines}").into_bytes()),
+            ("2", lines.clone().into_bytes()),
+            ("3", gzip(&lines)),
+            ("4", b"one line\n".repeat(2)),
+            ("5", "x".repeat(1000).into_bytes()),
+            ("6", Vec::new()),
+        ] {
+            fs::write(path(name), content).unwrap();
+        }
+        let paths = ["1", "2", "3", "4", "5", "6"].map(path);
+        for shares in 1..=9 {
+            let files = Files::paths(&paths).join(Files::stream("pipe", "piped".as_bytes()));
+            let shares = files.shares(NonZeroUsize::new(shares).unwrap(), |head| !head.starts_with(b"x"));
+            let mut whole = String::new();
+            for part in shares.iter().flatten() {
+                assert!(!part.is_continued() || whole.ends_with('\n'));
+                part.open().unwrap().read_to_string(&mut whole).unwrap();
+            }
+            let expected = [&*lines, &lines, &lines, "one line\none line\n", &"x".repeat(1000), "piped"];
+            assert_eq!(whole, expected.concat());
+        }
+
+        let files = Files::paths([path("1"), path("2")]);
+        let sizes = |share: &Vec<Part<'_>>| {
+            let size =
+                |part: &Part<'_>| io::copy(&mut part.open().unwrap(), &mut io::sink()).unwrap() as usize;
+            share.iter().map(size).sum::<usize>()
+        };
+        let sizes: Vec<_> = files.shares(NonZeroUsize::new(4).unwrap(), |_| true).iter().map(sizes).collect();
+        let share = lines.len() / 2;
+        assert!(sizes.iter().all(|size| (share - 9..=share + 9).contains(size)), "{sizes:?} of {share}");
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub trait Value<'a> {
     /// # Errors
     /// With the rule that it breaks.
     fn text(&self) -> Result<Cow<'a, str>, Rule>;
+
+    /// What [`text`](Self::text) gives, if the value is present and there is nothing to decode: it is
+    /// tried first because it is cheap, and may always be `None`.
+    fn plain(&self) -> Option<&'a str>;
 }
 
 /// Hands the record that the values make to `visit`.
@@ -35,6 +39,36 @@ pub fn read_record<'a, V: Value<'a>>(
     value: impl Fn(usize) -> V,
     visit: impl FnOnce(&Record<'_>),
 ) -> Result<(), Rejection> {
+    let dimensions = 1 + usize::from(schema.sample().is_some());
+    let blame = dimensions + schema.dimensions().len();
+    let measures = blame + schema.blame().len();
+    let end = measures + schema.measures().len();
+
+    // Nearly every record is plain, and then there is nothing to decode.
+    let mut required = SmallVec::<[&str; 10]>::new();
+    let mut senders = SmallVec::<[Option<&str>; 4]>::new();
+    let mut numbers = SmallVec::<[Option<f64>; 8]>::new();
+    let mut read_plain = || {
+        for field in 0..blame {
+            required.push(value(field).plain()?);
+        }
+        for field in blame..measures {
+            let sender = value(field);
+            senders.push(if sender.is_absent() { None } else { Some(sender.plain()?) });
+        }
+        for field in measures..end {
+            let number = value(field);
+            numbers.push(if number.is_absent() { None } else { Some(measure(&number.source())?) });
+        }
+        schema.time_unit().read(required[0])
+    };
+    if let Some(time) = read_plain() {
+        let sample = schema.sample().map(|_| required[1]);
+        let dimensions = &required[dimensions..];
+        visit(&Record { time, sample, dimensions, blame: &senders, measures: &numbers });
+        return Ok(());
+    }
+
     let reject = |field, rule: Rule| {
         Rejection::new(position.clone(), schema.fields().nth(field), rule, &value(field).source())
     };
@@ -47,11 +81,6 @@ pub fn read_record<'a, V: Value<'a>>(
         value if value.is_absent() => Ok(None),
         value => measure(&value.source()).map(Some).ok_or_else(|| reject(field, measure_rule())),
     };
-
-    let dimensions = 1 + usize::from(schema.sample().is_some());
-    let blame = dimensions + schema.dimensions().len();
-    let measures = blame + schema.blame().len();
-    let end = measures + schema.measures().len();
 
     let time = required(0)?;
     let time = schema.time_unit().read(&time).ok_or_else(|| reject(0, Timestamp::RULE.into()))?;
@@ -98,6 +127,10 @@ mod tests {
         fn text(&self) -> Result<Cow<'static, str>, Rule> {
             if self.0 == "?" { Err("must be known".into()) } else { Ok(self.0.into()) }
         }
+
+        fn plain(&self) -> Option<&'static str> {
+            (!matches!(self.0, "" | "?" | "odd")).then_some(self.0)
+        }
     }
 
     fn read(values: [&'static str; 5]) -> Result<String, String> {
@@ -129,6 +162,7 @@ mod tests {
         let full = r#"5 Some("s") ["web"] [Some("u")] [Some(-1.5)]"#;
         assert_eq!(read(["5", "s", "web", "u", " -1.5 "]).unwrap(), full);
         assert_eq!(read(["5", "s", "web", "", ""]).unwrap(), r#"5 Some("s") ["web"] [None] [None]"#);
+        assert_eq!(read(["5", "s", "odd", "", ""]).unwrap(), r#"5 Some("s") ["odd"] [None] [None]"#);
     }
 
     #[test]

@@ -27,8 +27,6 @@ struct Node {
     keys: HashMap<Box<str>, usize>,
 }
 
-const ROOT: usize = 0;
-
 /// The values of all fields of one record, as they stand in the source.
 pub(crate) struct Found<'a> {
     values: SmallVec<[Option<&'a str>; 16]>,
@@ -37,6 +35,9 @@ pub(crate) struct Found<'a> {
 }
 
 impl Fields {
+    /// The node of a record as a whole.
+    pub(crate) const ROOT: usize = 0;
+
     pub(crate) fn new(schema: &Schema) -> Self {
         let mut fields = Fields { nodes: vec![Node::default()], count: 0 };
         for path in schema.fields() {
@@ -47,7 +48,7 @@ impl Fields {
 
     fn add(&mut self, path: &str) {
         // The steps so far: the node, and where in the path its own keys begin.
-        let mut passed: Vec<(usize, usize)> = vec![(ROOT, 0)];
+        let mut passed: Vec<(usize, usize)> = vec![(Self::ROOT, 0)];
         let ends = path.match_indices('.').map(|(dot, _)| dot).chain([path.len()]);
         for end in ends {
             let (parent, begin) = passed[passed.len() - 1];
@@ -68,11 +69,27 @@ impl Fields {
         self.count += 1;
     }
 
+    /// How many fields there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The node that a key leads to from another.
+    pub(crate) fn step(&self, node: usize, key: &str) -> Option<usize> {
+        self.nodes[node].keys.get(key).copied()
+    }
+
+    /// The field at a node; without one there are others behind it.
+    pub(crate) fn field(&self, node: usize) -> Option<usize> {
+        self.nodes[node].field
+    }
+
     /// The values of the fields in an object.
     pub(crate) fn find<'a>(&self, object: &'a str) -> serde_json::Result<Found<'a>> {
         let mut found = Found { values: SmallVec::from_elem(None, self.count), twice: None };
         let mut deserializer = serde_json::Deserializer::from_str(object);
-        Object { fields: self, node: &self.nodes[ROOT], found: &mut found }.deserialize(&mut deserializer)?;
+        Object { fields: self, node: &self.nodes[Self::ROOT], found: &mut found }
+            .deserialize(&mut deserializer)?;
         deserializer.end()?;
         Ok(found)
     }
@@ -81,7 +98,7 @@ impl Fields {
 impl<'a> Found<'a> {
     /// The value of a field by its place in the schema.
     pub(crate) fn value(&self, field: usize) -> Json<'a> {
-        Json(self.values[field])
+        self.values[field].map_or(Json::Nothing, Json::Source)
     }
 
     fn put(&mut self, field: usize, value: &'a str) {
@@ -180,21 +197,46 @@ impl Visitor<'_> for Key<'_> {
     }
 }
 
-/// A value as it stands in the source, quotes included; `None` when there is none.
-pub(crate) struct Json<'a>(pub(crate) Option<&'a str>);
+/// A value of a record.
+pub(crate) enum Json<'a> {
+    /// There is none.
+    Nothing,
+    /// As it stands in the source, quotes included.
+    Source(&'a str),
+    /// The inside of a string without escapes.
+    Plain(&'a str),
+}
 
 impl<'a> Value<'a> for Json<'a> {
     fn is_absent(&self) -> bool {
-        matches!(self.0, None | Some("null"))
+        matches!(self, Json::Nothing | Json::Source("null"))
     }
 
     fn source(&self) -> Cow<'a, str> {
-        self.0.unwrap_or("nothing").into()
+        match *self {
+            Json::Nothing => "nothing".into(),
+            Json::Source(source) => source.into(),
+            Json::Plain(text) => format!("\"{text}\"").into(),
+        }
+    }
+
+    fn plain(&self) -> Option<&'a str> {
+        match *self {
+            Json::Plain(text) => Some(text),
+            Json::Source(source) if matches!(source.as_bytes(), [b'-' | b'0'..=b'9' | b't' | b'f', ..]) => {
+                Some(source)
+            }
+            _ => None,
+        }
     }
 
     /// Numbers and booleans as they are written, so that 1.50 stays 1.50 and no digit is lost.
     fn text(&self) -> Result<Cow<'a, str>, Rule> {
-        let source = self.0.unwrap_or_default();
+        let source = match *self {
+            Json::Nothing => "",
+            Json::Source(source) => source,
+            Json::Plain(text) => return Ok(text.into()),
+        };
         match source.as_bytes() {
             [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => Ok(source[1..source.len() - 1].into()),
             [b'"', ..] => serde_json::from_str(source)

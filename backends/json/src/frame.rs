@@ -1,5 +1,6 @@
 //! Cuts a stream of bytes into records, in memory that does not depend on its length.
 
+use crate::shape::Shapes;
 use memchr::{memchr, memchr_iter, memchr3};
 use peak_core::{Error, Position, Rejection, Result};
 use std::io::{self, Read};
@@ -10,6 +11,8 @@ use std::sync::Arc;
 pub(crate) struct Frame<'a> {
     pub(crate) position: &'a Position,
     pub(crate) bytes: &'a [u8],
+    /// Whether the shapes have read it.
+    pub(crate) is_known: bool,
 }
 
 /// Yields the elements of a top-level array or, when the stream does not begin with `[`, its lines.
@@ -51,19 +54,41 @@ impl<R: Read> Framer<R> {
         }
     }
 
-    /// The next record, or why it is a bad one; `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Result<Frame<'_>, Rejection>>> {
-        let range = self.advance().map_err(|source| Error::io(&self.position.file, source))?;
-        let frame = |range: Range<usize>| Frame {
-            position: &self.position,
-            bytes: self.input.bytes[range].trim_ascii_end(),
-        };
-        let reject = |Fault { rule, found }| Rejection::new(self.position.clone(), None, rule, &found);
-        Ok(range.map(|range| range.map(frame).map_err(reject)))
+    /// The same for lines that follow others; records and lines are counted from there.
+    pub(crate) fn continued(name: Arc<str>, input: R, most_bytes: usize) -> Self {
+        Framer { state: State::Line, ..Framer::new(name, input, most_bytes) }
     }
 
-    /// Where in the buffer the next record lies.
-    fn advance(&mut self) -> io::Result<Option<Result<Range<usize>, Fault>>> {
+    /// How many records there were so far, and how many line ends up to the end of the last one.
+    pub(crate) fn passed(&self) -> (u64, u64) {
+        (self.position.record, self.input.line - 1)
+    }
+
+    /// The next record, or why it is a bad one; `None` at the end. The shapes must be of this file's
+    /// records.
+    pub(crate) fn next(&mut self, shapes: &mut Shapes<'_>) -> Result<Option<Result<Frame<'_>, Rejection>>> {
+        let has_next = self.find_next().map_err(|source| Error::io(&self.position.file, source))?;
+        if !has_next {
+            return Ok(None);
+        }
+        self.position.record += 1;
+        self.position.line = self.input.line;
+        if let Some(range) = self.known(shapes) {
+            let bytes = &self.input.bytes[range];
+            return Ok(Some(Ok(Frame { position: &self.position, bytes, is_known: true })));
+        }
+        let range = self.unknown().map_err(|source| Error::io(&self.position.file, source))?;
+        Ok(Some(match range {
+            Ok(range) => {
+                let bytes = trim_end(&self.input.bytes[range]);
+                Ok(Frame { position: &self.position, bytes, is_known: false })
+            }
+            Err(Fault { rule, found }) => Err(Rejection::new(self.position.clone(), None, rule, &found)),
+        }))
+    }
+
+    /// Goes to the first byte of the next record; false when there is none.
+    fn find_next(&mut self) -> io::Result<bool> {
         loop {
             let first = self.input.first_non_blank()?;
             self.state = match (self.state, first) {
@@ -76,18 +101,45 @@ impl<R: Read> Framer<R> {
                     self.input.consume(1);
                     State::AfterArray
                 }
-                (State::Line | State::AfterArray, None) | (State::End, _) => return Ok(None),
-                _ => break,
+                (State::Line | State::AfterArray, None) | (State::End, _) => return Ok(false),
+                _ => return Ok(true),
             };
         }
-        self.position.record += 1;
-        self.position.line = self.input.line;
-        let record = match self.state {
-            State::Line => self.line()?,
-            State::AfterArray => Err(self.trailer()?),
-            _ => self.element()?,
+    }
+
+    /// Where in the buffer the next record lies, if the shapes can read it there.
+    fn known(&mut self, shapes: &mut Shapes<'_>) -> Option<Range<usize>> {
+        let unread = self.input.unread();
+        let extent = shapes.read(unread)?;
+        let (mut end, mut lines) = (extent.bytes, extent.lines);
+        let state = loop {
+            match (self.state, *unread.get(end)?) {
+                (State::Line, b'\n') => break State::Line,
+                (State::FirstElement | State::Element, b',') => break State::Element,
+                (State::FirstElement | State::Element, b']') => break State::AfterArray,
+                (_, b'\n') => lines += 1,
+                (_, b' ' | b'\t' | b'\r') => {}
+                _ => return None,
+            }
+            end += 1;
         };
-        Ok(Some(record))
+        if end > self.most_bytes {
+            return None;
+        }
+        let start = self.input.start;
+        self.input.start += end + 1;
+        self.input.line += lines + u64::from(matches!(state, State::Line));
+        self.state = state;
+        Some(start..start + extent.bytes)
+    }
+
+    /// Where in the buffer the next record lies, known or not.
+    fn unknown(&mut self) -> io::Result<Result<Range<usize>, Fault>> {
+        match self.state {
+            State::Line => self.line(),
+            State::AfterArray => Ok(Err(self.trailer()?)),
+            _ => self.element(),
+        }
     }
 
     fn line(&mut self) -> io::Result<Result<Range<usize>, Fault>> {
@@ -125,6 +177,12 @@ impl<R: Read> Framer<R> {
         let rule = format!("must be at most {} bytes", self.most_bytes);
         Err(Fault { rule, found: self.input.show(&taken.range) })
     }
+}
+
+/// Without blanks at its end: those of JSON, which knows no form feed.
+fn trim_end(bytes: &[u8]) -> &[u8] {
+    let length = bytes.iter().rposition(|byte| !b" \t\n\r".contains(byte)).map_or(0, |last| last + 1);
+    &bytes[..length]
 }
 
 /// How deep within an element of an array the bytes so far have led.
@@ -189,7 +247,7 @@ struct Taken {
 }
 
 impl<R: Read> Buffer<R> {
-    const CHUNK: usize = 64 << 10;
+    const CHUNK: usize = 256 << 10;
     /// More than a [`Rejection`] quotes.
     const SHOWN: usize = 4 * (Rejection::VALUE_CHARS + 1);
 
@@ -212,14 +270,17 @@ impl<R: Read> Buffer<R> {
     /// Consumes blanks.
     fn first_non_blank(&mut self) -> io::Result<Option<u8>> {
         loop {
-            let is_blank = |byte: u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
-            match self.unread().iter().enumerate().find(|(_, byte)| !is_blank(**byte)) {
-                Some((blanks, &byte)) => {
-                    self.consume(blanks);
-                    return Ok(Some(byte));
+            for at in self.start..self.end {
+                match self.bytes[at] {
+                    b'\n' => self.line += 1,
+                    b' ' | b'\t' | b'\r' => {}
+                    byte => {
+                        self.start = at;
+                        return Ok(Some(byte));
+                    }
                 }
-                None => self.consume(self.end - self.start),
             }
+            self.start = self.end;
             if !self.fill()? {
                 return Ok(None);
             }
@@ -287,6 +348,8 @@ impl<R: Read> Buffer<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::Fields;
+    use peak_core::Schema;
     use proptest::prelude::*;
 
     const UNBOUNDED: usize = usize::MAX;
@@ -328,10 +391,12 @@ mod tests {
     /// Every frame or rejection, with its place.
     fn frames(input: impl Read, most_bytes: usize) -> (Vec<String>, usize) {
         let mut framer = Framer::new("f".into(), input, most_bytes);
+        let fields = Fields::new(&Schema::file_types());
+        let mut shapes = Shapes::new(&fields);
         let mut frames = Vec::new();
-        while let Some(frame) = framer.next().unwrap() {
+        while let Some(frame) = framer.next(&mut shapes).unwrap() {
             frames.push(match frame {
-                Ok(Frame { position: Position { record, line, .. }, bytes }) => {
+                Ok(Frame { position: Position { record, line, .. }, bytes, .. }) => {
                     format!("{record}/{line} {}", String::from_utf8_lossy(bytes))
                 }
                 Err(rejection) => rejection.to_string(),
@@ -391,14 +456,16 @@ mod tests {
                 Err(io::Error::other("out of paper"))
             }
         }
-        let error = Framer::new("f".into(), Broken, UNBOUNDED).next().err().unwrap();
+        let fields = Fields::new(&Schema::file_types());
+        let mut framer = Framer::new("f".into(), Broken, UNBOUNDED);
+        let error = framer.next(&mut Shapes::new(&fields)).err().unwrap();
         assert_eq!(error.to_string(), "f: out of paper");
     }
 
     #[test]
     fn a_record_of_100_mb_is_passed_over_in_little_memory() {
         const PART: &[u8] = &[b'x'; 10_000];
-        let most_bytes = 100_000;
+        let most_bytes = 1_000_000;
         for (begin, end) in [("{1}\n{\"a\": \"", "\"}\n{3}\n"), ("[{1},\n{\"a\": \"", "\"},\n{3}]")] {
             let (frames, capacity) = frames(repeated(begin, PART, 10_000, end), most_bytes);
             let beginning = format!("{{\"a\": \"{}…", "x".repeat(73));
@@ -406,7 +473,7 @@ mod tests {
                 frames,
                 [
                     "1/1 {1}",
-                    &format!("f: record 2 (line 2): must be at most 100000 bytes, got {beginning}"),
+                    &format!("f: record 2 (line 2): must be at most 1000000 bytes, got {beginning}"),
                     "3/3 {3}"
                 ]
             );
@@ -419,7 +486,7 @@ mod tests {
         let (lines, capacity) = frames(repeated("", b"{\"a\": 1}\n", 100_000, ""), UNBOUNDED);
         assert_eq!(lines.len(), 100_000);
         assert_eq!(lines[99_999], "100000/100000 {\"a\": 1}");
-        assert!(capacity <= 1 << 17, "{capacity}");
+        assert!(capacity <= 1 << 18, "{capacity}");
     }
 
     /// Text that looks like JSON, but seldom is.

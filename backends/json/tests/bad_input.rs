@@ -147,6 +147,19 @@ fn a_broken_line() {
 }
 
 #[test]
+fn a_form_feed_is_no_blank() {
+    let good = "{\"at\":0,\"id\":1,\"host.name\":2}";
+    for feed in [format!("{good}\n{good}\x0c\n"), format!("[{good},\n{good}\x0c]")] {
+        assert_eq!(
+            rejection(feed),
+            format!(
+                "feed.json: record 2 (line 2): must be valid JSON: trailing characters at line 1 column 30 of the record, got {good}\x0c"
+            )
+        );
+    }
+}
+
+#[test]
 fn objects_over_several_lines_without_an_array() {
     let report = scan(&feed("{\n  \"at\": 0\n}\n").on_bad_record(SKIP_ALL)).unwrap();
     let messages: Vec<String> = report.first_skipped.iter().map(ToString::to_string).collect();
