@@ -1,4 +1,5 @@
-//! Any bytes, as a file of records: nothing panics, and every line is counted once.
+//! Any bytes, as a file of records: nothing panics, every line is counted once, and a record that is like
+//! earlier ones is read as if it stood alone.
 //!
 //! An object on a line of its own is a good record exactly when `serde_json` reads it and finds the two fields
 //! in it, whatever the reader's own framing and picking of fields does.
@@ -6,28 +7,64 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use peak_core::{BadRecords, Schema, Source, Span, TimeUnit};
+use peak_core::{BadRecords, Report, Schema, Source, Span, TimeUnit};
 use peak_json::{Files, JsonFiles};
 use serde_json::Value;
 use std::io::Cursor;
 
-fuzz_target!(|bytes: &[u8]| {
-    let schema = Schema::builder().time("t").dimensions(["d.e"]).build().expect("a schema");
-    let feed = |bytes: &[u8]| {
-        let files = Files::stream("fuzzed", Cursor::new(bytes.to_vec()));
-        JsonFiles::new(files, schema.clone()).on_bad_record(BadRecords::Skip(u64::MAX)).max_record_bytes(4096)
-    };
-    let mut handed_out = 0;
-    let Ok(report) = feed(bytes).scan(Span::ALWAYS, &mut |_| handed_out += 1) else { return };
-    assert_eq!(report.records, handed_out);
+/// What the reader learns before it meets the fuzzed lines.
+const LIKELY: &str = r#"{}
+{"t":1,"d":{"e":"a"},"x":"b","y":[1,{"z":"c"}]}
+{"t":2,"d":{"e":"b"},"x":"","y":[2,{"z":"d"}]}
+{"d.e":5,"x":"e","t":"3"}
+{"t":1,"d":{"e":"a"},"x":"b","y":[1,{"z":"c"}]}
+"#;
 
-    // One line alone, behind a line that keeps the reader from taking it for an array.
-    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    if line.trim_ascii().is_empty() || line.len() > 4000 {
-        return;
+/// All that a scan tells but the places of bad records.
+fn scan(bytes: &[u8]) -> Option<(Vec<String>, Report)> {
+    let schema = Schema::builder().time("t").dimensions(["d.e"]).build().expect("a schema");
+    let files = Files::stream("fuzzed", Cursor::new(bytes.to_vec()));
+    let feed = JsonFiles::new(files, schema).on_bad_record(BadRecords::Skip(u64::MAX)).max_record_bytes(4096);
+    let mut records = Vec::new();
+    let report = feed.scan(Span::ALWAYS, &mut |record| records.push(format!("{record:?}"))).ok()?;
+    assert_eq!(report.records, records.len() as u64);
+    Some((records, report))
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some(_) = scan(bytes) else { return };
+
+    // Lines, behind one that keeps the reader from taking them for an array.
+    let (known, likely) = scan(LIKELY.as_bytes()).expect("a stream");
+    let (records, report) = scan(&[LIKELY.as_bytes(), bytes].concat()).expect("a stream");
+    let (mut alone, mut skipped) = (known, likely.skipped);
+    let mut objects = Vec::new();
+    for line in bytes.split(|&byte| byte == b'\n') {
+        if line.iter().all(|byte| b" \t\r".contains(byte)) {
+            continue;
+        }
+        let (record, report) = scan(&[b"{}\n", line].concat()).expect("a stream");
+        if line.len() <= 4000 {
+            check_alone(line, &report);
+        }
+        alone.extend(record);
+        skipped += report.skipped - 1;
+        if line.len() <= 4000 && serde_json::from_slice::<Value>(line).is_ok() {
+            objects.push(line);
+        }
     }
-    let report =
-        feed(&[b"{}\n", line].concat()).scan(Span::ALWAYS, &mut |_| {}).expect("bad records are skipped");
+    assert_eq!((records, report.skipped), (alone, skipped));
+
+    // The same as elements of an array, where lines do not end them.
+    let lines = scan(&[b"{}\n", &objects.join(&b'\n')[..]].concat()).expect("a stream");
+    let array = scan(&[b"[{}\n,", &objects.join(&b","[..])[..], b"]"].concat());
+    if !objects.is_empty() {
+        let (records, report) = array.expect("a stream");
+        assert_eq!((records, report.skipped), (lines.0, lines.1.skipped));
+    }
+});
+
+fn check_alone(line: &[u8], report: &Report) {
     assert_eq!(report.records + report.outside + report.skipped, 2);
     let is_good = report.skipped == 1;
     if let Ok(Value::Object(object)) = serde_json::from_slice(line) {
@@ -47,4 +84,4 @@ fuzz_target!(|bytes: &[u8]| {
     } else {
         assert!(!is_good, "good, but no JSON object");
     }
-});
+}
