@@ -212,7 +212,7 @@ impl Place {
 impl Path {
     fn begins(&self, bytes: &[u8]) -> bool {
         // A string may also follow where a scalar does; its path is another one.
-        bytes.starts_with(&self.literal)
+        begins_with(bytes, &self.literal)
             && (!matches!(self.to, To::Scalar(_)) || bytes.get(self.literal.len()) != Some(&b'"'))
     }
 }
@@ -255,6 +255,31 @@ impl Token {
         };
         Some(Token { start, end: start + length?, kind: Kind::Scalar })
     }
+}
+
+/// The same as `starts_with`, which is a call of its own for each of these short texts.
+fn begins_with(bytes: &[u8], literal: &[u8]) -> bool {
+    let Some(bytes) = bytes.get(..literal.len()) else { return false };
+    let mut at = 0;
+    while let (Some(block), Some(other)) =
+        (bytes[at..].first_chunk::<32>(), literal[at..].first_chunk::<32>())
+    {
+        if block != other {
+            return false;
+        }
+        at += 32;
+    }
+    // The last block overlaps the one before.
+    if let (Some(block), Some(other)) = (bytes.last_chunk::<32>(), literal.last_chunk::<32>()) {
+        return block == other;
+    }
+    if let (Some(block), Some(other)) = (bytes.last_chunk::<16>(), literal.last_chunk::<16>()) {
+        return block == other && bytes.first_chunk::<16>() == literal.first_chunk::<16>();
+    }
+    if let (Some(block), Some(other)) = (bytes.last_chunk::<8>(), literal.last_chunk::<8>()) {
+        return block == other && bytes.first_chunk::<8>() == literal.first_chunk::<8>();
+    }
+    bytes.iter().zip(literal).all(|(byte, other)| byte == other)
 }
 
 /// Eight bytes that are the same.
@@ -625,6 +650,24 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn scanning_by_blocks_is_scanning_by_bytes(bytes in "[ -~]{0,40}([0-9]{0,40}[\\x00-\\x7fé]){0,2}", edit: prop::sample::Index, byte: u8) {
+            let literal = bytes.as_bytes();
+            let mut edited = literal.to_vec();
+            if !edited.is_empty() {
+                edited[edit.index(literal.len())] = byte;
+            }
+            for end in [edited.len(), edited.len().saturating_sub(1)] {
+                prop_assert_eq!(begins_with(&edited[..end], literal), edited[..end].starts_with(literal));
+                prop_assert_eq!(begins_with(literal, &edited[..end]), literal.starts_with(&edited[..end]));
+            }
+            for at in 0..=edited.len() {
+                let find = |is: fn(&u8) -> bool| edited[at..].iter().position(is).map(|more| at + more);
+                prop_assert_eq!(special(&edited, at), find(|byte| matches!(byte, b'"' | b'\\' | ..0x20 | 0x80..)));
+                prop_assert_eq!(no_digit(&edited, at), find(|byte| !byte.is_ascii_digit()));
+            }
+        }
 
         #[test]
         fn what_is_known_is_what_serde_json_reads(
