@@ -55,7 +55,7 @@ impl LocalTable {
         self.tallies.get(key)
     }
 
-    /// The keys and their tallies, in the order in which the keys were first seen.
+    /// The keys and their tallies, in no particular order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Key, &Tally)> {
         self.tallies.iter()
     }
@@ -92,7 +92,7 @@ impl LocalTable {
     }
 }
 
-/// Equal when window and tallies are; the order in which keys were first seen does not matter.
+/// Equal when window and tallies are.
 impl PartialEq for LocalTable {
     fn eq(&self, other: &Self) -> bool {
         self.span == other.span && self.tallies == other.tallies

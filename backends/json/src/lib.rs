@@ -136,7 +136,8 @@ impl JsonFiles {
     }
 
     /// How many threads [`count`](Source::count) and [`windows`](Source::windows) read with; one unless
-    /// said. The result does not depend on it.
+    /// said. The result does not depend on it, but for estimates in tables with a memory budget, of
+    /// which each thread has its share.
     #[must_use]
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
         self.threads = threads;
@@ -165,8 +166,9 @@ impl Source for JsonFiles {
     fn count(&self, tables: &mut LocalTables) -> Result<Report> {
         let Some(hull) = tables.windows().hull() else { return Ok(Report::default()) };
         if self.threads == NonZeroUsize::MIN {
+            let mut counter = tables.counter();
             self.scan(hull, &mut |record| {
-                tables.add(record);
+                counter.add(record);
             })
         } else {
             share::count(self, hull, tables)

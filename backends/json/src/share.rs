@@ -8,15 +8,16 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 
-/// Each thread takes a share: one stretch of all inputs. So tables that are merged in order of the shares
-/// have their keys in the order of one thread's, too.
+/// Each thread takes a share, one stretch of all inputs, and counts it in tables of its own. Then each
+/// merges the tables of some of the keys.
 pub(crate) fn count(source: &JsonFiles, span: Span, tables: &mut LocalTables) -> Result<Report> {
     let is_lines = |head: &[u8]| head.trim_ascii_start().first().is_some_and(|&first| first != b'[');
+    let threads = source.threads.get();
     let shares = source.files.shares(source.threads, is_lines);
     let first_failed = AtomicUsize::new(usize::MAX);
-    let empty = tables.emptied();
-    let count = |(number, parts): (usize, Vec<Part<'_>>)| {
-        let mut tables = empty.emptied();
+    let empty = tables.emptied(threads);
+    let counted = side_by_side(shares.into_iter().enumerate(), |(number, parts): (usize, Vec<Part<'_>>)| {
+        let mut tables = empty.clone();
         let mut outcomes = Vec::new();
         for part in parts {
             let is_in_vain = || first_failed.load(Ordering::Relaxed) < number;
@@ -28,25 +29,35 @@ pub(crate) fn count(source: &JsonFiles, span: Span, tables: &mut LocalTables) ->
                 break;
             }
         }
-        (outcomes, tables)
-    };
-    let counted: Vec<_> = thread::scope(|scope| {
-        let start = |share| scope.spawn(|| count(share));
-        let threads: Vec<_> = shares.into_iter().enumerate().map(start).collect();
-        let join =
-            |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
-        threads.into_iter().map(join).collect()
+        (outcomes, tables.split(threads))
     });
 
     let mut report = Report::default();
     let mut passed = (0, 0);
-    for (outcomes, counted) in counted {
+    let mut by_keys: Vec<Vec<LocalTables>> = (0..threads).map(|_| Vec::new()).collect();
+    for (outcomes, split) in counted {
         for outcome in outcomes {
             passed = outcome.append_to(&mut report, source.bad_records, passed)?;
         }
-        tables.merge(&counted)?;
+        by_keys.iter_mut().zip(split).for_each(|(same_keys, part)| same_keys.push(part));
     }
+    let merged = side_by_side(by_keys, |same_keys| {
+        let mut sum = empty.clone();
+        same_keys.into_iter().try_for_each(|part| sum.merge(part)).map(|()| sum)
+    });
+    merged.into_iter().try_for_each(|part| tables.merge(part?))?;
     Ok(report)
+}
+
+/// Does something with each, in threads of their own.
+fn side_by_side<T: Send, R: Send>(each: impl IntoIterator<Item = T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let work = &work;
+    thread::scope(|scope| {
+        let threads: Vec<_> = each.into_iter().map(|one| scope.spawn(move || work(one))).collect();
+        let join =
+            |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        threads.into_iter().map(join).collect()
+    })
 }
 
 /// What a thread has read of a part.
@@ -86,8 +97,9 @@ impl Outcome {
         let input = part.open()?;
         let mut reader =
             if self.is_continued { Reader::continued(source, input) } else { Reader::new(source, input) };
+        let mut counter = tables.counter();
         let mut add = |record: &Record<'_>| {
-            tables.add(record);
+            counter.add(record);
         };
         while let Some(read) = reader.next(|record| self.report.offer(span, record, &mut add))? {
             if let Err(rejection) = read {

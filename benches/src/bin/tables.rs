@@ -46,6 +46,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -62,8 +63,8 @@ struct Args {
     /// unless told.
     #[arg(long, requires = "records")]
     distinct: Option<u64>,
-    #[arg(long, default_value_t = 1)]
-    threads: usize,
+    #[arg(long, default_value_t = NonZeroUsize::MIN)]
+    threads: NonZeroUsize,
     /// How many bytes the tables may take; as many as they need unless told.
     #[arg(long)]
     budget: Option<usize>,
@@ -208,7 +209,7 @@ impl Feed {
     fn new(args: &Args) -> Result<Self> {
         match (&args.file, args.records) {
             (Some(file), _) => {
-                let files = JsonFiles::new(Files::paths([file]), args.op.schema()?);
+                let files = JsonFiles::new(Files::paths([file]), args.op.schema()?).threads(args.threads);
                 Ok(Feed::Files(files))
             }
             (None, Some(records)) => Ok(Feed::MadeUp(MadeUp::new(args, records)?)),
