@@ -1,6 +1,6 @@
 //! The contract between detectors and everybody else.
 
-use peak_core::Result;
+use peak_core::{Result, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -58,6 +58,13 @@ pub trait Detector<X: ?Sized> {
         X: Sized,
     {
         together.iter().for_each(|x| self.learn(x));
+    }
+
+    /// Forgets the keys that had no records since. An [`Engine`](crate::Engine) calls it with the
+    /// start of its horizon, when its own history forgets them. A detector that remembers no keys, or
+    /// shall never forget them, does nothing.
+    fn forget_before(&mut self, horizon: Timestamp) {
+        let _ = horizon;
     }
 }
 

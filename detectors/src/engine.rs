@@ -13,9 +13,10 @@ use peak_core::{
     Span, Window, Windows, snapshot,
 };
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// What a table detector looks at: one key in one finished window, beside the key's past.
@@ -35,6 +36,10 @@ pub struct Observation<'a> {
 ///
 /// A step folds the records of one window, judges every key against the past, and only then learns
 /// the window. The history and the detector's memory live in one snapshot file.
+///
+/// Keys without records for as long as the [horizon](Self::with_horizon) are forgotten: by the
+/// history, and by the detector, unless its rule keeps them, as
+/// [`Classic`](crate::Classic::forgetting) does.
 ///
 /// ```
 /// # use peak_core::{Schema, Span, Tz};
@@ -110,7 +115,7 @@ where
     /// are forgotten.
     #[must_use]
     pub fn with_horizon(mut self, horizon: Duration) -> Self {
-        self.state.history.set_horizon(horizon);
+        self.state.set_horizon(horizon);
         self.late.iter_mut().for_each(|late| late.set_horizon(horizon));
         self
     }
@@ -144,16 +149,18 @@ where
     /// Judges, then learns, a finished window of all keys that was summarised elsewhere. Keys of the
     /// history that are not listed are judged as having no records.
     ///
+    /// The keys come in any order, but in theirs, which is how tables finish, it is fastest.
+    ///
     /// # Errors
-    /// As [`step`](Self::step).
+    /// As [`step`](Self::step), and when a key is listed twice.
     pub fn observe(&mut self, window: Span, schema: &Schema, found: Vec<KeyWindow>) -> Result<Step> {
-        self.advance(schema, Finished::Closed(window, found))
+        self.advance(schema, Finished::closed(window, found)?)
     }
 
     fn advance(&mut self, schema: &Schema, window: Finished) -> Result<Step> {
         self.admit(window.span(), schema)?;
         let schema = Arc::new(schema.clone());
-        let step = self.state.observe(&schema, window.span(), window.found())?;
+        let step = self.state.observe(&schema, window.span(), &window.found())?;
         self.dimensions = Some(schema.dimensions().to_vec());
         if let Some(late) = &mut self.late {
             late.keep(window)?;
@@ -167,8 +174,9 @@ where
     /// # Errors
     /// The detector's refusal.
     pub fn explain(&self, found: &KeyWindow) -> Result<Explanation, Refusal> {
-        let observations = observations(&self.state.history, found.span, std::slice::from_ref(found));
-        self.state.detector.explain(&observations[0])
+        let KeyWindow { key, span, window } = found;
+        let past = self.state.history.get(key).unwrap_or(&NOTHING);
+        self.state.detector.explain(&Observation { key, span: *span, window, past })
     }
 
     /// Saves the history and the detector's memory to the engine's file, atomically. Without a file
@@ -218,6 +226,17 @@ enum Finished {
 }
 
 impl Finished {
+    /// The summaries, in order of their keys.
+    fn closed(span: Span, mut found: Vec<KeyWindow>) -> Result<Self> {
+        if !found.is_sorted_by(|a, b| a.key < b.key) {
+            found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+            if let Some(pair) = found.windows(2).find(|pair| pair[0].key == pair[1].key) {
+                return Err(Error::invalid("keys of a window", "must be different", &pair[0].key));
+            }
+        }
+        Ok(Finished::Closed(span, found))
+    }
+
     fn span(&self) -> Span {
         match self {
             Finished::Open(table) => table.span(),
@@ -225,10 +244,10 @@ impl Finished {
         }
     }
 
-    fn found(&self) -> Vec<KeyWindow> {
+    fn found(&self) -> Cow<'_, [KeyWindow]> {
         match self {
-            Finished::Open(table) => table.finish(),
-            Finished::Closed(_, found) => found.clone(),
+            Finished::Open(table) => table.finish().into(),
+            Finished::Closed(_, found) => found.into(),
         }
     }
 }
@@ -247,9 +266,9 @@ fn closed_windows(source: &dyn Source, windows: &Windows) -> Result<(Vec<Finishe
     let mut found = found.into_iter().peekable();
     let finished = |window| {
         let of_window = std::iter::from_fn(|| found.next_if(|next| next.span == window)).collect();
-        Finished::Closed(window, of_window)
+        Finished::closed(window, of_window)
     };
-    Ok((windows.iter().copied().map(finished).collect(), report))
+    Ok((windows.iter().copied().map(finished).collect::<Result<_>>()?, report))
 }
 
 /// The stored form of a [`State`].
@@ -260,30 +279,36 @@ where
     D: for<'a> Detector<Observation<'a>> + Persist,
 {
     /// Judges every key of a window against the past, then learns the window.
-    fn observe(&mut self, schema: &Arc<Schema>, window: Span, found: Vec<KeyWindow>) -> Result<Step> {
-        let found = self.with_silent_keys(window, found);
-        let observations = observations(&self.history, window, &found);
+    fn observe(&mut self, schema: &Arc<Schema>, window: Span, found: &[KeyWindow]) -> Result<Step> {
+        let observations = observations(&self.history, window, found);
         let step = judge(&self.detector, window, &observations, schema);
         self.detector.learn_all(&observations);
-        self.history.learn(window, &found)?;
+        self.remember(window, found)?;
         Ok(step)
     }
 
     /// Learns a window without judging it.
-    fn learn(&mut self, window: Span, found: Vec<KeyWindow>) -> Result<()> {
-        let found = self.with_silent_keys(window, found);
-        self.detector.learn_all(&observations(&self.history, window, &found));
-        self.history.learn(window, &found)
+    fn learn(&mut self, window: Span, found: &[KeyWindow]) -> Result<()> {
+        self.detector.learn_all(&observations(&self.history, window, found));
+        self.remember(window, found)
     }
 
-    /// The windows, and empty ones for the keys of the history that have none; in order of the keys.
-    fn with_silent_keys(&self, span: Span, mut found: Vec<KeyWindow>) -> Vec<KeyWindow> {
-        found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        let is_silent = |key: &&Key| found.binary_search_by(|window| window.key.cmp(key)).is_err();
-        let silent: Vec<Key> = self.history.iter().map(|(key, _)| key).filter(is_silent).cloned().collect();
-        found.extend(silent.into_iter().map(|key| KeyWindow { key, span, window: Window::default() }));
-        found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        found
+    fn remember(&mut self, window: Span, found: &[KeyWindow]) -> Result<()> {
+        self.history.learn(window, found)?;
+        self.forget();
+        Ok(())
+    }
+
+    fn set_horizon(&mut self, horizon: Duration) {
+        self.history.set_horizon(horizon);
+        self.forget();
+    }
+
+    /// Lets the detector forget what the history has forgotten.
+    fn forget(&mut self) {
+        if let Some(horizon) = self.history.start_of_horizon() {
+            self.detector.forget_before(horizon);
+        }
     }
 
     fn stored(&self) -> (&GlobalTable, impl Serialize) {
@@ -296,15 +321,23 @@ where
     }
 }
 
+static NOTHING: Baseline = Baseline::new();
+
+/// The windows, and empty ones for the keys of the history that have none; in order of the keys, as
+/// the windows are. Known keys are the history's own, so that who remembers them shares them.
 fn observations<'a>(history: &'a GlobalTable, span: Span, found: &'a [KeyWindow]) -> Vec<Observation<'a>> {
-    static NOTHING: Baseline = Baseline::new();
-    let observation = |KeyWindow { key, window, .. }: &'a KeyWindow| Observation {
-        key,
-        span,
-        window,
-        past: history.get(key).unwrap_or(&NOTHING),
-    };
-    found.iter().map(observation).collect()
+    static SILENCE: LazyLock<Window> = LazyLock::new(Window::default);
+    let mut observations = Vec::with_capacity(history.iter().len().max(found.len()));
+    let mut known = history.iter().peekable();
+    for KeyWindow { key, window, .. } in found {
+        while let Some((key, past)) = known.next_if(|(known, _)| *known != key && *known < key) {
+            observations.push(Observation { key, span, window: &SILENCE, past });
+        }
+        let (key, past) = known.next_if(|(known, _)| *known == key).unwrap_or((key, &NOTHING));
+        observations.push(Observation { key, span, window, past });
+    }
+    observations.extend(known.map(|(key, past)| Observation { key, span, window: &SILENCE, past }));
+    observations
 }
 
 fn judge<'a, D>(detector: &D, window: Span, observations: &[Observation<'a>], schema: &Arc<Schema>) -> Step

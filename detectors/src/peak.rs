@@ -8,7 +8,7 @@ use crate::{
     Calibrated, CalibratedMemory, Classic, Detector, Explanation, Observation, Persist, Refusal, Rows,
     Verdict,
 };
-use peak_core::{Error, Key, Result};
+use peak_core::{Error, Key, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Finds keys whose window stands out against their history.
@@ -82,7 +82,7 @@ impl Detector<Observation<'_>> for Peak {
 
     fn learn(&mut self, x: &Observation<'_>) {
         match &mut self.rule {
-            PeakRule::Classic(rule) => rule.refresh(x),
+            PeakRule::Classic(rule) => rule.learn_all(std::slice::from_ref(x)),
             PeakRule::Calibrated(rule) => rule.learn_all(std::slice::from_ref(x)),
         }
     }
@@ -96,15 +96,22 @@ impl Detector<Observation<'_>> for Peak {
 
     fn judge_all(&self, together: &[Observation<'_>]) -> Vec<Result<Verdict, Refusal>> {
         match &self.rule {
-            PeakRule::Classic(_) => together.iter().map(|x| self.judge(x)).collect(),
+            PeakRule::Classic(rule) => rule.judge_all(together),
             PeakRule::Calibrated(rule) => rule.judge_all(together),
         }
     }
 
     fn learn_all(&mut self, together: &[Observation<'_>]) {
         match &mut self.rule {
-            PeakRule::Classic(rule) => together.iter().for_each(|x| rule.refresh(x)),
+            PeakRule::Classic(rule) => rule.learn_all(together),
             PeakRule::Calibrated(rule) => rule.learn_all(together),
+        }
+    }
+
+    fn forget_before(&mut self, horizon: Timestamp) {
+        match &mut self.rule {
+            PeakRule::Classic(rule) => rule.forget_before(horizon),
+            PeakRule::Calibrated(rule) => rule.forget_before(horizon),
         }
     }
 }
@@ -119,7 +126,7 @@ enum Borrowed<'a> {
 impl Persist for Peak {
     type Memory = PeakMemory;
     const KIND: &'static str = "peak";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
     fn memory(&self) -> impl Serialize {
         match &self.rule {

@@ -5,7 +5,7 @@
 use peak_core::{
     ErrorKind, Key, LocalTables, Record, Report, Result, Schema, Source, Span, Timestamp, Tz, Windows,
 };
-use peak_detectors::{Budget, Calibrated, Classic, Engine, Found, Peak, Phases, Step};
+use peak_detectors::{Budget, Calibrated, Classic, Engine, Found, Peak, PeakRule, Phases, Step};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -255,4 +255,62 @@ fn without_lateness_nothing_is_amended_and_all_is_counted() {
     let amendment = engine.amend(&late).unwrap();
     assert_eq!((amendment.merged, amendment.too_late, amendment.too_early), (0, 2, 1));
     assert_eq!(engine.history(), &before);
+}
+
+/// A key with records in each of ten windows, and another one in the first alone.
+fn one_falls_silent() -> Feed {
+    let steady = (0..10).map(|second| (1_000 * second, 1, 1, 1));
+    Feed::new(steady.chain([(5, 2, 1, 1)]).collect())
+}
+
+#[test]
+fn keys_without_records_for_the_horizon_are_forgotten_everywhere() {
+    let feed = one_falls_silent();
+    let run = |peak: Peak, horizon| {
+        let mut engine = Engine::new(peak).with_horizon(Duration::from_secs(horizon));
+        let steps = engine.run(&feed, &windows()).unwrap();
+        let offered = |step: &Step| step.judged + step.refused.values().sum::<u64>();
+        let offered: Vec<u64> = steps.iter().map(offered).collect();
+        (offered, engine)
+    };
+    for calibrated in [false, true] {
+        // The window in which it falls out of the horizon is the last one that it is judged in.
+        let (offered, engine) = run(either(calibrated, &feed), 4);
+        assert_eq!(offered, [2, 2, 2, 2, 2, 1, 1, 1, 1, 1]);
+        assert_eq!(engine.history().baselines().len(), 1);
+    }
+    let keys = |engine: &Engine<Peak>| match engine.detector().rule() {
+        PeakRule::Classic(rule) => rule.rows().len(),
+        PeakRule::Calibrated(rule) => rule.keys(),
+        _ => 0,
+    };
+    let classic = || Classic::new(&feed.schema, Tz::UTC);
+    assert_eq!(keys(&run(Peak::classic(classic()), 4).1), 2);
+    assert_eq!(keys(&run(Peak::classic(classic().forgetting()), 4).1), 1);
+    assert_eq!(keys(&run(Peak::classic(classic().forgetting()), 11).1), 2);
+    assert_eq!(keys(&run(either(true, &feed), 4).1), 1);
+    assert_eq!(keys(&run(either(true, &feed), 11).1), 2);
+}
+
+#[test]
+fn the_order_of_keys_does_not_matter_and_none_comes_twice() {
+    let feed = one_falls_silent();
+    let mut tables = LocalTables::new(&windows());
+    feed.count(&mut tables).unwrap();
+    for calibrated in [false, true] {
+        let (mut straight, mut reversed) =
+            (Engine::new(either(calibrated, &feed)), Engine::new(either(calibrated, &feed)));
+        for table in tables.clone().into_tables() {
+            let found = table.finish();
+            let backwards = found.iter().rev().cloned().collect();
+            let twice = [&found[..], &found[..1]].concat();
+            let error = straight.observe(table.span(), &feed.schema, twice).unwrap_err().to_string();
+            assert_eq!(error, r#"keys of a window: must be different, got "1 / x""#);
+            let a = straight.observe(table.span(), &feed.schema, found).unwrap();
+            let b = reversed.observe(table.span(), &feed.schema, backwards).unwrap();
+            assert_eq!(json(&[a]), json(&[b]));
+        }
+        assert_eq!(straight.detector(), reversed.detector());
+        assert_eq!(straight.history(), reversed.history());
+    }
 }

@@ -118,7 +118,7 @@ fn repeat_run(
         "previous" => import(&mut rule, &case.join(format!("gst_after_run{}.json", number - 1)))?,
         file => import(&mut rule, &case.join(file))?,
     }
-    same("rows before", &nested(rule.rows(), row_json), &without_empty(&expected["global_tables"]))?;
+    same("rows before", &nested(rule.rows().iter(), row_json), &without_empty(&expected["global_tables"]))?;
 
     let at = |local| Timestamp::from_local(local, params.tz);
     let window = Span::new(at(run.start), at(run.end)).map_err(text)?;
@@ -150,7 +150,7 @@ fn repeat_run(
     let PeakRule::Classic(rule) = engine.detector().rule() else { return Err("another rule".into()) };
     same(
         "refreshed rows",
-        &nested(rule.rows(), row_json),
+        &nested(rule.rows().iter(), row_json),
         &without_empty(&expected["refreshed_global_tables"]),
     )?;
 

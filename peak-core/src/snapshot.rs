@@ -37,6 +37,8 @@ use std::path::{Path, PathBuf};
 const MAGIC: &[u8; 8] = b"PEAKSNAP";
 const ENVELOPE: u16 = 1;
 const CHECKSUM_BYTES: u64 = 4;
+/// What is read, written and checked at a time.
+const BLOCK: usize = 1 << 16;
 
 /// Saves a value. The file is there as a whole or, on any failure, as it was before.
 ///
@@ -54,8 +56,8 @@ pub fn save<T: Serialize + ?Sized>(path: &Path, kind: &str, version: u16, value:
 /// # Errors
 /// When the file cannot be read, is damaged or foreign, or holds another kind or version.
 pub fn load<T: DeserializeOwned>(path: &Path, kind: &str, version: u16) -> Result<T> {
-    let file = File::open(path).map_err(|source| Error::io(path.display(), source))?;
-    read(&mut BufReader::new(file), &path.display().to_string(), kind, version)
+    let mut file = File::open(path).map_err(|source| Error::io(path.display(), source))?;
+    read(&mut file, &path.display().to_string(), kind, version)
 }
 
 /// Writes a value to a stream, in the form [`save`] gives a file.
@@ -76,8 +78,12 @@ pub fn write<T: Serialize + ?Sized>(
     out.write_all(&version.to_le_bytes())?;
     out.write_all(&[kind_length])?;
     out.write_all(kind.as_bytes())?;
-    rmp_serde::encode::write(&mut out, value)
-        .map_err(|error| out.failure.take().unwrap_or_else(|| io::Error::other(error)))?;
+    let mut buffered = BufWriter::with_capacity(BLOCK, &mut out);
+    let encoded = rmp_serde::encode::write(&mut buffered, value).map_err(io::Error::other);
+    let written = encoded.and_then(|()| buffered.flush());
+    // What is still in the buffer is not written after a failure.
+    drop(buffered.into_parts());
+    written.map_err(|error| out.failure.take().unwrap_or(error))?;
     let checksum = out.hasher.finalize();
     out.inner.write_all(&checksum.to_le_bytes())
 }
@@ -123,8 +129,9 @@ pub fn read<T: DeserializeOwned>(
         let found = format!("it holds {found_kind:?} version {found_version}");
         return Err(refuse(format!("{found}, expected {kind:?} version {version}")));
     }
+    let mut input = BufReader::with_capacity(BLOCK, input);
     let value = rmp_serde::from_read(&mut input).map_err(|error| refuse(error.to_string()))?;
-    match input.limit() {
+    match input.buffer().len() as u64 + input.get_ref().limit() {
         0 => Ok(value),
         left => Err(refuse(format!("{left} bytes are left over behind its content"))),
     }
@@ -133,12 +140,19 @@ pub fn read<T: DeserializeOwned>(
 /// Whether the checksum of the first `length` bytes stands behind them.
 fn checksum_matches(input: &mut (impl Read + Seek), length: u64) -> io::Result<bool> {
     input.rewind()?;
-    let mut checked = Checksummed::new(input.take(length));
-    let copied = io::copy(&mut checked, &mut io::sink())?;
-    let computed = checked.hasher.finalize();
+    let (mut hasher, mut left, mut block) = (crc32fast::Hasher::new(), length, vec![0; BLOCK]);
+    while left > 0 {
+        let wanted = usize::try_from(left).map_or(BLOCK, |left| left.min(BLOCK));
+        let got = read_up_to(input, &mut block[..wanted])?;
+        if got < wanted {
+            return Ok(false);
+        }
+        hasher.update(&block[..got]);
+        left -= got as u64;
+    }
     let mut stored = [0; CHECKSUM_BYTES as usize];
-    let got = read_up_to(checked.inner.into_inner(), &mut stored)?;
-    Ok(copied == length && got == stored.len() && u32::from_le_bytes(stored) == computed)
+    let got = read_up_to(input, &mut stored)?;
+    Ok(got == stored.len() && u32::from_le_bytes(stored) == hasher.finalize())
 }
 
 /// Writes a file through `write`, such that it is there as a whole or, on any failure, as it was
@@ -179,9 +193,11 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 fn read_up_to(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut got = 0;
     while got < buffer.len() {
-        match input.read(&mut buffer[got..])? {
-            0 => break,
-            n => got += n,
+        match input.read(&mut buffer[got..]) {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(got)
@@ -218,14 +234,6 @@ impl<W: Write> Write for Checksummed<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
-    }
-}
-
-impl<R: Read> Read for Checksummed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..n]);
-        Ok(n)
     }
 }
 
@@ -309,9 +317,11 @@ mod tests {
                 Ok(())
             }
         }
-        let mut out = Checksummed::new(Full);
-        assert!(rmp_serde::encode::write(&mut out, &content()).is_err());
-        assert_eq!(out.failure.unwrap().kind(), io::ErrorKind::StorageFull);
+        // More than the buffer takes, and less.
+        for content in [content(), Content::from([("long".to_owned(), vec![u64::MAX; 20_000])])] {
+            let error = write(&mut Full, "test", 3, &content).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        }
     }
 
     proptest! {

@@ -43,7 +43,7 @@ where
         self.windows = windows;
         while self.kept.len() > windows {
             if let Some(oldest) = self.kept.pop_front() {
-                self.before.learn(oldest.span(), oldest.found())?;
+                self.before.learn(oldest.span(), &oldest.found())?;
             }
         }
         Ok(())
@@ -52,7 +52,7 @@ where
     /// Steps through the kept windows from the state before them.
     fn replay(&self, schema: &Arc<Schema>) -> Result<(State<D>, Vec<Step>)> {
         let mut state = self.before.clone();
-        let steps = self.kept.iter().map(|window| state.observe(schema, window.span(), window.found()));
+        let steps = self.kept.iter().map(|window| state.observe(schema, window.span(), &window.found()));
         let steps = steps.collect::<Result<_>>()?;
         Ok((state, steps))
     }
@@ -77,7 +77,7 @@ where
     }
 
     pub(super) fn set_horizon(&mut self, horizon: Duration) {
-        self.before.history.set_horizon(horizon);
+        self.before.set_horizon(horizon);
     }
 
     pub(super) fn stored(&self) -> StoredLate<impl Serialize, &VecDeque<Finished>> {

@@ -40,12 +40,11 @@ pub use phase::Phases;
 
 use super::Floor;
 use crate::{Change, Explanation, Observation, Refusal, Verdict};
-use peak_core::{Error, Key, Result, Schema, Span};
-use pool::{Assessment, Known, Pool, Scene};
+use peak_core::{Error, Key, KeyMap, Result, Schema, Span, Timestamp};
+use pool::{Assessment, Known, Pool, Scene, Worth};
 use serde::{Deserialize, Serialize};
 use statistics::{NAMES, Reading, VOLUME};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 /// The calibrated rule: its configuration, and what it remembers.
 ///
@@ -72,7 +71,7 @@ pub struct Calibrated {
 /// What the calibrated rule remembers: sums for each key, and sums for the pool of all keys.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct CalibratedMemory {
-    keys: BTreeMap<Key, Known>,
+    keys: KeyMap<Known>,
     pool: Pool,
 }
 
@@ -132,6 +131,12 @@ impl Calibrated {
         Ok(self)
     }
 
+    /// How many keys the rule remembers.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.memory.keys.len()
+    }
+
     pub(crate) fn memory(&self) -> &CalibratedMemory {
         &self.memory
     }
@@ -152,15 +157,20 @@ impl Calibrated {
         pool.scene(phases.index(span)).ok_or(Refusal::TooShort { have, need })
     }
 
-    fn assess(&self, x: &Observation<'_>, scene: &Result<Scene, Refusal>) -> Result<Assessment, Refusal> {
-        let known = self.memory.keys.get(x.key);
+    fn assess(
+        &self,
+        known: Option<&Known>,
+        x: &Observation<'_>,
+        scene: &Result<Scene, Refusal>,
+        worth: &Worth,
+    ) -> Result<Assessment, Refusal> {
         if known.is_none() && x.window.events == 0 {
             return Err(Refusal::Empty);
         }
         let scene = scene.as_ref().map_err(|refusal| *refusal)?;
         let (reading, pool) = (Reading::of(x.window), &self.memory.pool);
         Ok(match known {
-            Some(known) => pool.assess(known, reading, scene),
+            Some(known) => pool.assess(known, reading, scene, worth),
             None => pool.assess_new(reading, scene),
         })
     }
@@ -183,23 +193,28 @@ impl Calibrated {
     pub(crate) fn judge_all(&self, together: &[Observation<'_>]) -> Vec<Result<Verdict, Refusal>> {
         let Some(first) = together.first() else { return Vec::new() };
         let scene = self.scene(first.span);
-        let assessed: Vec<_> = together.iter().map(|x| self.assess(x, &scene)).collect();
-        let p_values = assessed.iter().flatten().map(|assessment| assessment.p);
-        let threshold = self.budget.threshold(p_values, self.memory.keys.len());
-        let verdict = |(x, assessment): (&Observation<'_>, Result<Assessment, Refusal>)| {
-            assessment.map(|assessment| Verdict {
+        let (mut walk, worth) = (self.memory.keys.walk(), self.memory.pool.worth());
+        let verdict = |x: &Observation<'_>| {
+            self.assess(walk.find(x.key), x, &scene, &worth).map(|assessment| Verdict {
                 score: -assessment.p.log10(),
-                anomalous: assessment.p < threshold && self.matters(x.key, &assessment),
+                anomalous: self.matters(x.key, &assessment),
                 p_value: Some(assessment.p),
             })
         };
-        together.iter().zip(assessed).map(verdict).collect()
+        let mut verdicts: Vec<_> = together.iter().map(verdict).collect();
+        let p_values = verdicts.iter().flatten().filter_map(|verdict| verdict.p_value);
+        let threshold = self.budget.threshold(p_values, self.memory.keys.len());
+        for verdict in verdicts.iter_mut().flatten() {
+            verdict.anomalous &= verdict.p_value.is_some_and(|p| p < threshold);
+        }
+        verdicts
     }
 
     pub(crate) fn explain(&self, x: &Observation<'_>) -> Result<Explanation, Refusal> {
-        let assessment = self.assess(x, &self.scene(x.span))?;
+        let worth = self.memory.pool.worth();
+        let assessment = self.assess(self.memory.keys.get(x.key), x, &self.scene(x.span), &worth)?;
         let threshold = self.budget.necessary(self.memory.keys.len());
-        let evidence = assessment.evidence(&self.memory.pool, threshold);
+        let evidence = assessment.evidence(&self.memory.pool, &worth, threshold);
         let carried_by = Cow::Borrowed(NAMES[assessment.carrier()]);
         let carrier = evidence.iter().find(|e| e.statistic == carried_by && e.exceeded);
         Ok(Explanation {
@@ -211,6 +226,11 @@ impl Calibrated {
             },
             evidence,
         })
+    }
+
+    /// Forgets the keys without records since.
+    pub(crate) fn forget_before(&mut self, horizon: Timestamp) {
+        self.memory.keys.retain(|known| known.seen() > horizon);
     }
 
     pub(crate) fn learn_all(&mut self, together: &[Observation<'_>]) {

@@ -20,7 +20,8 @@ use super::Floor;
 use crate::{Counterfactual, Evidence, Explanation, Number, Observation, Refusal, Verdict};
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use peak_core::{
-    Error, GlobalTable, Key, Past, Report, Result, Schema, Source, Span, Timestamp, Tz, Window, Windows,
+    Error, GlobalTable, Key, KeyMap, Past, Report, Result, Schema, Source, Span, Timestamp, Tz, Window,
+    Windows,
 };
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -28,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The history of all keys as the classic rule keeps it.
-pub type Rows = BTreeMap<Key, Row>;
+pub type Rows = KeyMap<Row>;
 
 /// The classic rule: its configuration, and the [`Row`]s it remembers.
 ///
@@ -51,7 +52,15 @@ pub struct Classic {
     weights: Weights,
     floors: Vec<Floor>,
     threshold: Option<i64>,
+    keeping: Keeping,
     rows: Rows,
+}
+
+/// What becomes of the rows of keys that an engine forgets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Keeping {
+    Forever,
+    WithinHorizon,
 }
 
 /// The constants of the classic rule.
@@ -124,6 +133,7 @@ impl Classic {
             weights: Weights::default(),
             floors: Vec::new(),
             threshold: None,
+            keeping: Keeping::Forever,
             rows: Rows::new(),
         }
     }
@@ -158,6 +168,13 @@ impl Classic {
     #[must_use]
     pub fn with_threshold(self, threshold: Option<i64>) -> Self {
         Classic { threshold, ..self }
+    }
+
+    /// The rule that forgets the rows of keys without records within the engine's horizon. Unless
+    /// told so it keeps them forever, as the original does.
+    #[must_use]
+    pub fn forgetting(self) -> Self {
+        Classic { keeping: Keeping::WithinHorizon, ..self }
     }
 
     /// What the rule remembers.
@@ -246,27 +263,53 @@ impl Classic {
     /// # Errors
     /// [`Refusal::Empty`] without records, [`Refusal::TooShort`] without a row of history.
     pub fn assess(&self, x: &Observation<'_>) -> Result<Assessment, Refusal> {
+        self.assess_against(self.rows.get(x.key), x)
+    }
+
+    pub(crate) fn judge_all(&self, together: &[Observation<'_>]) -> Vec<Result<Verdict, Refusal>> {
+        let mut rows = self.rows.walk();
+        let judge = |x: &Observation<'_>| {
+            self.assess_against(rows.find(x.key), x).map(|assessment| assessment.verdict())
+        };
+        together.iter().map(judge).collect()
+    }
+
+    fn assess_against(&self, row: Option<&Row>, x: &Observation<'_>) -> Result<Assessment, Refusal> {
         if x.window.events == 0 || x.window.distinct() == 0 {
             return Err(Refusal::Empty);
         }
-        let row = self.rows.get(x.key).ok_or(Refusal::TooShort { have: 0, need: 1 })?;
+        let row = row.ok_or(Refusal::TooShort { have: 0, need: 1 })?;
         let mut assessment = Assessment::measure(x.window, &self.weights);
         assessment.compare(row, self.threshold, &self.weights);
         Ok(assessment)
     }
 
-    /// Takes a window into the key's row: a new key gets one, a known key's averages move on, unless
-    /// the window began before the row ended. Windows without records change nothing.
-    pub(crate) fn refresh(&mut self, x: &Observation<'_>) {
-        if x.window.events == 0 || x.window.distinct() == 0 {
-            return;
-        }
-        let (start, end) = (x.span.start().local(self.zone), x.span.end().local(self.zone));
-        let floor = self.floor(x.key);
-        match self.rows.get_mut(x.key) {
-            Some(row) if start < row.end => {}
-            Some(row) => row.refresh(x.window, end),
-            None => drop(self.rows.insert(x.key.clone(), Row::infer(x.window, start, end, floor))),
+    /// Takes windows into the rows of their keys: a new key gets one, a known key's averages move on,
+    /// unless the window began before the row ended. Windows without records change nothing.
+    pub(crate) fn learn_all(&mut self, together: &[Observation<'_>]) {
+        let Classic { zone, floors, rows, .. } = self;
+        rows.share(together.iter().map(|x| x.key));
+        let eventful = together.iter().filter(|x| x.window.events > 0 && x.window.distinct() > 0);
+        let mut clock: Option<(Span, NaiveDateTime, NaiveDateTime)> = None;
+        rows.update(eventful.map(|x| (x.key, x)), |row, x| {
+            // The calendar is asked once for windows of the same span.
+            let (_, start, end) = match clock {
+                Some(known) if known.0 == x.span => known,
+                _ => *clock.insert((x.span, x.span.start().local(*zone), x.span.end().local(*zone))),
+            };
+            match row {
+                Some(row) if start < row.end => {}
+                Some(row) => row.refresh(x.window, end),
+                None => return Some(Row::infer(x.window, start, end, Floor::highest(floors, x.key))),
+            }
+            None
+        });
+    }
+
+    pub(crate) fn forget_before(&mut self, horizon: Timestamp) {
+        if self.keeping == Keeping::WithinHorizon {
+            let horizon = horizon.local(self.zone);
+            self.rows.retain(|row| row.end > horizon);
         }
     }
 
@@ -479,6 +522,11 @@ fn factor(condition: &Evidence) -> f64 {
 
 /// Rounds to two decimals, ties of the exact binary value to even.
 fn round_to_cents(x: f64) -> f64 {
+    let cents = 100.0 * x;
+    if (0.0..=1e6).contains(&cents) && (cents.fract() - 0.5).abs() > 1e-6 {
+        // No tie is near, and the quotient is the number nearest to the decimal.
+        return cents.round() / 100.0;
+    }
     format!("{x:.2}").parse().unwrap_or(x)
 }
 
@@ -581,7 +629,7 @@ mod tests {
         let key = Key::new(["malicious", "PeExeFile"]);
         for (i, counts) in days.iter().enumerate() {
             let past = Baseline::default();
-            rule.refresh(&Observation { key: &key, span: day(i), window: &window(counts), past: &past });
+            rule.learn_all(&[Observation { key: &key, span: day(i), window: &window(counts), past: &past }]);
         }
         rule
     }
@@ -646,7 +694,7 @@ mod tests {
         let mut rule = learned(&[&[5, 5], &[6, 6]]);
         let before = rule.rows().clone();
         let (key, past) = (Key::new(["malicious", "PeExeFile"]), Baseline::default());
-        rule.refresh(&Observation { key: &key, span: day(1), window: &window(&[99]), past: &past });
+        rule.learn_all(&[Observation { key: &key, span: day(1), window: &window(&[99]), past: &past }]);
         assert_eq!(rule.rows(), &before);
     }
 
@@ -676,6 +724,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn shares_are_rounded_as_they_are_written(part in 0..100_000u64, rest in 0..100_000u64, cents in 0..100u64) {
+            let near_a_tie = (cents as f64 + 0.5) / 100.0;
+            let share = part as f64 / (part + rest).max(1) as f64;
+            for x in [share, near_a_tie, near_a_tie.next_up(), near_a_tie.next_down(), cents as f64 / 100.0] {
+                prop_assert_eq!(round_to_cents(x), format!("{x:.2}").parse::<f64>().unwrap());
+            }
+        }
+
         #[test]
         fn the_rounded_share_passes_a_half_from_101_in_200_on(max in 1..5_000u64, others in 0..5_000u64) {
             let records = max + others;

@@ -1,6 +1,6 @@
 //! The original program's numbers and files, so that its users can move in both directions.
 
-use crate::{Assessment, Classic, Row, Rows};
+use crate::{Assessment, Classic, Row};
 use chrono::NaiveDateTime;
 use peak_core::{Error, Key, Result};
 use serde::ser::SerializeMap;
@@ -97,9 +97,9 @@ impl Classic {
         input.read_to_end(&mut bytes).map_err(|error| Error::io(name, error))?;
         let table: Value = serde_json::from_slice(&bytes)
             .map_err(|error| Error::invalid(name, "must be a global table in JSON", error))?;
-        let mut rows = Rows::new();
+        let mut rows = Vec::new();
         read_level(&table, &mut Vec::new(), self.arity(), name, &mut rows)?;
-        self.set_rows(rows);
+        self.set_rows(rows.into_iter().collect());
         Ok(())
     }
 
@@ -244,10 +244,10 @@ fn read_level<'a>(
     path: &mut Vec<&'a str>,
     arity: usize,
     name: &str,
-    rows: &mut Rows,
+    rows: &mut Vec<(Key, Row)>,
 ) -> Result<()> {
     if path.len() == arity {
-        rows.insert(Key::new(&*path), read_row(value, &format!("{name}: row {:?}", path.join(" / ")))?);
+        rows.push((Key::new(&*path), read_row(value, &format!("{name}: row {:?}", path.join(" / ")))?));
         return Ok(());
     }
     let Value::Object(entries) = value else {

@@ -3,24 +3,28 @@
 //! Each window is a run of variable-length integers (LEB128). The first holds flags, and how many
 //! blame fields there are; then come, unless a flag says that they are as usual, the gap between the
 //! window and the one before, the change of its length and the excess of samples over records (all
-//! zigzag); then the counts.
+//! zigzag); then the counts. The first window stands beside the bytes; its gap and its change are as
+//! usual.
 
 use super::Past;
 use crate::{CountMoments, Span, Timestamp};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
+use std::fmt;
 
 /// A queue of windows in order of their ends: appended behind, forgotten from the front.
 #[derive(Clone, Default)]
 pub(super) struct Packed {
     bytes: Vec<u8>,
-    /// The span before the first window, that the first one's gap counts from.
-    before: Ends,
+    /// The span of the first window.
+    first: Ends,
     /// The span of the last window.
     last: Ends,
 }
 
 /// A span as its end and its length, in milliseconds.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
 struct Ends {
     end: u64,
     length: u64,
@@ -29,7 +33,7 @@ struct Ends {
 impl Packed {
     pub(super) const fn new() -> Self {
         let nothing = Ends { end: 0, length: 0 };
-        Packed { bytes: Vec::new(), before: nothing, last: nothing }
+        Packed { bytes: Vec::new(), first: nothing, last: nothing }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -48,7 +52,12 @@ impl Packed {
     /// Appends a window that ends no earlier than the last one.
     pub(super) fn push(&mut self, past: &Past) {
         let ends = Ends::of(past.span);
-        let mut entry: SmallVec<[u8; 64]> = SmallVec::new();
+        if self.is_empty() {
+            // So that it follows without gap and change.
+            self.first = ends;
+            self.last = Ends { end: ends.end.wrapping_sub(ends.length), length: ends.length };
+        }
+        let mut entry = Entry::new();
         let start = ends.end.wrapping_sub(ends.length);
         let unusual = [
             start.wrapping_sub(self.last.end),
@@ -56,15 +65,15 @@ impl Packed {
             past.samples.sum().wrapping_sub(past.events),
         ];
         let flags = (0..3).filter(|&i| unusual[i] != 0).fold(0, |flags, i| flags | 1 << i);
-        put(&mut entry, (past.top_blame.len() as u128) << 3 | flags);
+        put(&mut entry, (past.top_blame.len() as u64) << 3 | flags);
         for difference in unusual.into_iter().filter(|&difference| difference != 0) {
-            put(&mut entry, zigzag(difference as i64).into());
+            put(&mut entry, zigzag(difference as i64));
         }
-        put(&mut entry, past.events.into());
-        put(&mut entry, past.samples.n().into());
-        put(&mut entry, past.samples.sum_of_squares());
-        put(&mut entry, past.samples.max().into());
-        past.top_blame.iter().for_each(|&count| put(&mut entry, count.into()));
+        put(&mut entry, past.events);
+        put(&mut entry, past.samples.n());
+        put_wide(&mut entry, past.samples.sum_of_squares());
+        put(&mut entry, past.samples.max());
+        past.top_blame.iter().for_each(|&count| put(&mut entry, count));
         if self.bytes.capacity() - self.bytes.len() < entry.len() {
             // Doubling would leave half the memory unused; a full horizon does not grow.
             self.bytes.reserve_exact(2 * entry.len());
@@ -74,22 +83,102 @@ impl Packed {
     }
 
     pub(super) fn iter(&self) -> Iter<'_> {
-        Iter { bytes: &self.bytes, before: self.before }
+        Iter { bytes: &self.bytes, next: Some(self.first), last: self.first }
     }
 
-    /// Forgets windows from the front for as long as `is_gone` says so.
-    pub(super) fn drop_front(&mut self, is_gone: impl Fn(&Past) -> bool) {
-        let mut iter = self.iter();
-        let mut kept = (iter.bytes.len(), iter.before);
-        while iter.next().is_some_and(|past| is_gone(&past)) {
-            kept = (iter.bytes.len(), iter.before);
+    /// Forgets the windows that end at `horizon` or before it.
+    pub(super) fn forget_before(&mut self, horizon: Timestamp) {
+        let horizon = horizon.millis() as u64;
+        if self.is_empty() || self.first.end > horizon {
+            return;
         }
-        let (length, before) = kept;
-        self.bytes.drain(..self.bytes.len() - length);
-        self.before = before;
-        if self.bytes.is_empty() {
+        if self.last.end <= horizon {
             *self = Packed::new();
+            return;
         }
+        let mut iter = self.iter();
+        let mut rest = iter.bytes;
+        while iter.next().is_some() && iter.last.end <= horizon {
+            rest = iter.bytes;
+        }
+        let first = iter.last;
+        // The first window's flags stand right before what follows its gap and its change.
+        let mut counts = rest;
+        let head = take(&mut counts).unwrap_or(0);
+        for _ in 0..(head & GAP) + (head & CHANGE) / CHANGE {
+            take(&mut counts);
+        }
+        let mut flags = SmallVec::new();
+        put(&mut flags, head & !(GAP | CHANGE));
+        let start = self.bytes.len() - counts.len() - flags.len();
+        self.bytes[start..start + flags.len()].copy_from_slice(&flags);
+        self.bytes.drain(..start);
+        self.first = first;
+    }
+
+    /// What the windows are stored as.
+    fn parts(&self) -> (Ends, &[u8]) {
+        (self.first, &self.bytes)
+    }
+
+    /// The windows of stored parts, unless they are damaged.
+    fn from_parts(first: Ends, bytes: Vec<u8>) -> Result<Self, &'static str> {
+        if bytes.is_empty() {
+            return Ok(Packed::new());
+        }
+        let mut packed = Packed { bytes, first, last: first };
+        let mut iter = packed.iter();
+        let mut before = None;
+        while !iter.bytes.is_empty() {
+            let past = iter.next().ok_or("a window of the history is not whole")?;
+            if before.is_some_and(|before| before >= past.place()) {
+                return Err("a window of the history is out of order");
+            }
+            before = Some(past.place());
+        }
+        packed.last = iter.last;
+        Ok(packed)
+    }
+}
+
+impl Serialize for Packed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (first, bytes) = self.parts();
+        (first, Bytes(bytes)).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Packed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (first, Bytes(bytes)) = Deserialize::deserialize(deserializer)?;
+        Packed::from_parts(first, bytes).map_err(Error::custom)
+    }
+}
+
+/// Bytes that are stored as bytes, not as a list of numbers.
+struct Bytes<T>(T);
+
+impl Serialize for Bytes<&[u8]> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes<Vec<u8>> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(Bytes(()))
+    }
+}
+
+impl Visitor<'_> for Bytes<()> {
+    type Value = Bytes<Vec<u8>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+        Ok(Bytes(bytes.to_vec()))
     }
 }
 
@@ -107,34 +196,42 @@ impl Ends {
 /// Unpacks windows, first to last.
 pub(super) struct Iter<'a> {
     bytes: &'a [u8],
-    before: Ends,
+    /// The span of the first window, until it was unpacked.
+    next: Option<Ends>,
+    /// The span of the window that was unpacked last.
+    last: Ends,
 }
+
+/// The flags of what is not as usual.
+const GAP: u64 = 1;
+const CHANGE: u64 = 2;
+const EXCESS: u64 = 4;
 
 impl Iterator for Iter<'_> {
     type Item = Past;
 
     fn next(&mut self) -> Option<Past> {
-        let head = take(&mut self.bytes)?;
-        let mut short = || take(&mut self.bytes).map(|n| n as u64);
-        let mut unusual = |flag: u32| if head & 1 << flag == 0 { Some(0) } else { short().map(unzigzag) };
-        let [gap, change, excess] = [unusual(0)?, unusual(1)?, unusual(2)?];
-        let length = self.before.length.wrapping_add(change as u64);
-        let end = self.before.end.wrapping_add(gap as u64).wrapping_add(length);
-        let (events, n) = (short()?, short()?);
-        let sum_of_squares = take(&mut self.bytes)?;
-        let mut short = || take(&mut self.bytes).map(|n| n as u64);
-        let max = short()?;
-        let top_blame = (0..head >> 3).map(|_| short()).collect::<Option<SmallVec<_>>>()?;
-        let sum = events.wrapping_add(excess as u64);
-        let ends = Ends { end, length };
-        self.before = ends;
-        let samples = CountMoments::from_parts(n, sum, sum_of_squares, max);
+        let bytes = &mut self.bytes;
+        let head = take(bytes)?;
+        let mut unusual = |flag| if head & flag == 0 { Some(0) } else { take(bytes).map(unzigzag) };
+        let [gap, change, excess] = [unusual(GAP)?, unusual(CHANGE)?, unusual(EXCESS)?];
+        let length = self.last.length.wrapping_add(change as u64);
+        let end = self.last.end.wrapping_add(gap as u64).wrapping_add(length);
+        let ends = self.next.take().unwrap_or(Ends { end, length });
+        let (events, n) = (take(bytes)?, take(bytes)?);
+        let sum_of_squares = take_wide(bytes)?;
+        let max = take(bytes)?;
+        let top_blame = (0..head >> 3).map(|_| take(bytes)).collect::<Option<SmallVec<_>>>()?;
+        let samples = CountMoments::from_parts(n, events.wrapping_add(excess as u64), sum_of_squares, max);
+        self.last = ends;
         Some(Past { span: ends.span()?, events, samples, top_blame })
     }
 }
 
+type Entry = SmallVec<[u8; 64]>;
+
 /// Appends a number, seven bits a byte, lowest first.
-fn put(bytes: &mut SmallVec<[u8; 64]>, mut number: u128) {
+fn put(bytes: &mut Entry, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
         number >>= 7;
@@ -142,16 +239,40 @@ fn put(bytes: &mut SmallVec<[u8; 64]>, mut number: u128) {
     bytes.push(number as u8);
 }
 
-/// Takes a number from the front.
-fn take(bytes: &mut &[u8]) -> Option<u128> {
-    let mut number = 0;
-    for shift in (0..u128::BITS).step_by(7) {
+fn put_wide(bytes: &mut Entry, mut number: u128) {
+    while number > u128::from(u64::MAX) {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    put(bytes, number as u64);
+}
+
+/// Takes a number from the front; none when it is cut short or too large.
+fn take(bytes: &mut &[u8]) -> Option<u64> {
+    u64::try_from(take_wide(bytes)?).ok()
+}
+
+fn take_wide(bytes: &mut &[u8]) -> Option<u128> {
+    let (mut low, mut shift) = (0u64, 0);
+    // As a rule all of it fits into a word.
+    while shift < 63 {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        low |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(low.into());
+        }
+        shift += 7;
+    }
+    let mut number = u128::from(low);
+    while shift < u128::BITS {
         let (&byte, rest) = bytes.split_first()?;
         *bytes = rest;
         number |= u128::from(byte & 0x7f) << shift;
         if byte < 0x80 {
             return Some(number);
         }
+        shift += 7;
     }
     None
 }
@@ -186,6 +307,7 @@ mod tests {
                     })
                     .collect();
                 pasts.sort_by_key(Past::place);
+                pasts.dedup_by_key(|past| past.span);
                 pasts
             },
         )
@@ -199,9 +321,35 @@ mod tests {
             prop_assert_eq!(packed.iter().collect::<Vec<_>>(), pasts.clone());
             prop_assert_eq!(pasts.last().map_or(Timestamp::MIN, |past| past.span.end()), packed.end());
 
-            packed.drop_front(|past| past.span.end().millis() <= horizon);
-            let kept: Vec<Past> = pasts.into_iter().filter(|past| past.span.end().millis() > horizon).collect();
-            prop_assert_eq!(packed.iter().collect::<Vec<_>>(), kept);
+            let bytes = rmp_serde::to_vec(&packed).unwrap();
+            let loaded: Packed = rmp_serde::from_slice(&bytes).unwrap();
+            prop_assert_eq!(loaded.iter().collect::<Vec<_>>(), pasts.clone());
+            prop_assert_eq!(loaded.end(), packed.end());
+
+            let horizon = Timestamp::from_millis(horizon).unwrap();
+            packed.forget_before(horizon);
+            let kept: Vec<Past> = pasts.into_iter().filter(|past| past.span.end() > horizon).collect();
+            prop_assert_eq!(packed.iter().collect::<Vec<_>>(), kept.clone());
+            // To the byte as if the others had never been there.
+            let mut fresh = Packed::new();
+            kept.iter().for_each(|past| fresh.push(past));
+            prop_assert_eq!(rmp_serde::to_vec(&packed).unwrap(), rmp_serde::to_vec(&fresh).unwrap());
+        }
+
+        #[test]
+        fn damaged_bytes_are_refused_or_windows_in_order(pasts in pasts(), at: usize, flip in 1..=255u8, cut: bool) {
+            let mut packed = Packed::new();
+            pasts.iter().for_each(|past| packed.push(past));
+            let (first, bytes) = packed.parts();
+            let mut bytes = bytes.to_vec();
+            prop_assume!(!bytes.is_empty());
+            let at = at % bytes.len();
+            if cut { bytes.truncate(at) } else { bytes[at] ^= flip }
+            if let Ok(loaded) = Packed::from_parts(first, bytes) {
+                let places: Vec<_> = loaded.iter().map(|past| past.place()).collect();
+                prop_assert!(places.is_sorted_by(|a, b| a < b));
+                prop_assert_eq!(loaded.end(), places.last().map_or(Timestamp::MIN, |place| place.0));
+            }
         }
     }
 }

@@ -46,19 +46,16 @@ fn level(p: f64) -> f64 {
 }
 
 impl TailMap {
-    /// What this p-value is worth, with so many pseudo-observations behind each ratio.
-    pub(super) fn calibrate(&self, p: f64, strength: f64) -> f64 {
-        let depth = -p.clamp(1e-300, 1.0).log2();
-        let (mut log, mut ratio) = (0.0, FIRST);
+    /// What p-values are worth, with so many pseudo-observations behind each ratio.
+    pub(super) fn curve(&self, strength: f64) -> Curve {
+        let mut curve = Curve { logs: [0.0; LEVELS], slopes: [0.0; LEVELS - 1] };
+        let mut ratio = FIRST;
         for j in 0..LEVELS - 1 {
             ratio = self.ratio(j, ratio, strength);
-            let step = depth - j as f64;
-            if step <= 1.0 {
-                return (log + step * ratio.ln()).exp();
-            }
-            log += ratio.ln();
+            curve.slopes[j] = ratio.ln();
+            curve.logs[j + 1] = curve.logs[j] + ratio.ln();
         }
-        (log + (depth - (LEVELS - 1) as f64) * ratio.ln()).exp().max(1e-300)
+        curve
     }
 
     fn ratio(&self, j: usize, before: f64, strength: f64) -> f64 {
@@ -81,10 +78,39 @@ impl TailMap {
     }
 }
 
+/// A map, worked out for many values: the logarithms of what the levels are worth, and how they fall
+/// from each level to the next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Curve {
+    logs: [f64; LEVELS],
+    slopes: [f64; LEVELS - 1],
+}
+
+impl Curve {
+    /// What this p-value is worth.
+    pub(super) fn worth(&self, p: f64) -> f64 {
+        let depth = -p.clamp(1e-300, 1.0).log2();
+        let level = (depth.ceil() as usize).saturating_sub(1);
+        match self.slopes.get(level) {
+            Some(slope) => (self.logs[level] + (depth - level as f64) * slope).exp(),
+            None => {
+                let last = LEVELS - 1;
+                (self.logs[last] + (depth - last as f64) * self.slopes[last - 1]).exp().max(1e-300)
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    impl TailMap {
+        fn calibrate(&self, p: f64, strength: f64) -> f64 {
+            self.curve(strength).worth(p)
+        }
+    }
 
     fn learned(windows: &[Vec<f64>]) -> TailMap {
         let mut map = TailMap::default();

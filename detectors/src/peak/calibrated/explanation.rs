@@ -1,16 +1,16 @@
 //! Why: every statistic beside what was expected of it, with bounds at the budget.
 
-use super::pool::{Assessment, Pool, least_of_eight};
+use super::pool::{Assessment, Pool, Worth, least_of_eight};
 use super::statistics::{NAMES, VOLUME, least};
 use crate::{Counterfactual, Evidence};
 use std::borrow::Cow;
 
 impl Assessment {
     /// Everything that was looked at.
-    pub(super) fn evidence(&self, pool: &Pool, threshold: f64) -> Vec<Evidence> {
+    pub(super) fn evidence(&self, pool: &Pool, worth: &Worth, threshold: f64) -> Vec<Evidence> {
         match self.newcomer {
             Some(_) => vec![pool.evidence_of_newcomer(self, threshold)],
-            None => (0..4).filter_map(|i| pool.evidence(i, self, threshold)).collect(),
+            None => (0..4).filter_map(|i| worth.evidence(i, self, threshold)).collect(),
         }
     }
 }
@@ -24,7 +24,7 @@ pub(super) fn quiet(carrier: &Evidence) -> Counterfactual {
     }
 }
 
-impl Pool {
+impl Worth {
     /// The p-value of a window whose strangest statistic is this one, on this side, with this tail.
     fn p_value(&self, statistic: usize, side: usize, raw: f64) -> f64 {
         self.calibrate(least_of_eight(self.map(statistic, side, raw)))
@@ -58,7 +58,9 @@ impl Pool {
             p_value: Some(p),
         })
     }
+}
 
+impl Pool {
     fn evidence_of_newcomer(&self, assessment: &Assessment, threshold: f64) -> Evidence {
         let actual = assessment.reading.0[VOLUME];
         let phase = assessment.newcomer.map_or(0.0, |typical| typical.ln() - self.newcomers.typical());

@@ -3,7 +3,7 @@
 //!
 //! Sums over keys run in the order of the keys, so no other order matters.
 
-use super::calibration::{Arrivals, TailMap};
+use super::calibration::{Arrivals, Curve, TailMap};
 use super::counts::{Count, PooledDispersion};
 use super::newcomer::Newcomers;
 use super::phase::{Effect, Phases, Seasons, Word, day_factor};
@@ -11,9 +11,8 @@ use super::ratio::{Ratio, RatioPool};
 use super::statistics::{CARRIERS, CONCENTRATION, Model, REPETITION, Reading, VARIETY, VOLUME};
 use super::tail::Tails;
 use crate::Observation;
-use peak_core::{Key, Span, Timestamp};
+use peak_core::{KeyMap, Span, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Pseudo-observations behind the ratios of the maps.
 const STRENGTH: f64 = 8.0;
@@ -32,8 +31,6 @@ const BEYOND_DOUBT: f64 = 1e-9;
 const NOTHING: f64 = 0.5;
 /// So many keys make a window's own factor hardly depend on any one of them.
 const MANY: usize = 5;
-/// A key that was not offered for so many windows is forgotten.
-const HORIZON: i64 = 42;
 
 /// What all keys share.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -54,7 +51,7 @@ pub(super) struct Pool {
 /// What is remembered of a key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Known {
-    /// The end of the last window that was learned.
+    /// The end of the last window with records.
     seen: Timestamp,
     counts: [Count; 2],
     ratios: [Ratio; 2],
@@ -65,6 +62,25 @@ pub(super) struct Known {
 pub(super) struct Scene {
     effects: [Effect; 2],
     dispersions: [f64; 2],
+}
+
+/// The pool's maps, worked out for the windows of many keys.
+#[derive(Debug, Clone)]
+pub(super) struct Worth {
+    statistics: [[Curve; 2]; 4],
+    combined: Curve,
+}
+
+impl Worth {
+    /// What a tail of a statistic is worth; never less than half of what the model says.
+    pub(super) fn map(&self, statistic: usize, side: usize, p: f64) -> f64 {
+        self.statistics[statistic][side].worth(p).max(p / 2.0)
+    }
+
+    /// What the least of eight is worth.
+    pub(super) fn calibrate(&self, combined: f64) -> f64 {
+        (MARGIN * self.combined.worth(combined).powf(DOUBT)).min(1.0)
+    }
 }
 
 /// What the rule makes of one key in one window.
@@ -125,17 +141,17 @@ impl Pool {
 
     /// Assesses a window of a known key: two tails of each statistic, each mapped to what it is worth,
     /// the least of the eight, and what that is worth.
-    pub(super) fn assess(&self, known: &Known, reading: Reading, scene: &Scene) -> Assessment {
+    pub(super) fn assess(&self, known: &Known, reading: Reading, scene: &Scene, worth: &Worth) -> Assessment {
         let models = self.models(known, reading, scene);
         let (mut raw, mut mapped) = ([Tails::NONE; 4], [Tails::NONE; 4]);
         for (i, model) in models.iter().enumerate() {
             if let Some(model) = model {
                 raw[i] = model.tails(reading.0[i]);
-                mapped[i] = Tails { low: self.map(i, 0, raw[i].low), high: self.map(i, 1, raw[i].high) };
+                mapped[i] = Tails { low: worth.map(i, 0, raw[i].low), high: worth.map(i, 1, raw[i].high) };
             }
         }
         let combined = least_of_eight(mapped.iter().map(|tails| tails.least()).fold(1.0, f64::min));
-        Assessment { reading, models, raw, mapped, combined, p: self.calibrate(combined), newcomer: None }
+        Assessment { reading, models, raw, mapped, combined, p: worth.calibrate(combined), newcomer: None }
     }
 
     /// Assesses the first window of a key against those of other keys; only large is strange.
@@ -158,28 +174,28 @@ impl Pool {
         [Some(count(VOLUME)), variety, ratio(REPETITION), ratio(CONCENTRATION)]
     }
 
-    /// What a tail of a statistic is worth; never less than half of what the model says.
-    pub(super) fn map(&self, statistic: usize, side: usize, p: f64) -> f64 {
-        self.maps[statistic][side].calibrate(p, STRENGTH).max(p / 2.0)
-    }
-
-    /// What the least of eight is worth.
-    pub(super) fn calibrate(&self, combined: f64) -> f64 {
-        (MARGIN * self.combined.calibrate(combined, COMBINED_STRENGTH).powf(DOUBT)).min(1.0)
+    /// What tails are worth, by the maps as they are now.
+    pub(super) fn worth(&self) -> Worth {
+        Worth {
+            statistics: self.maps.map(|sides| sides.map(|map| map.curve(STRENGTH))),
+            combined: self.combined.curve(COMBINED_STRENGTH),
+        }
     }
 
     /// Learns a window of all keys, sorted by key.
     pub(super) fn learn(
         &mut self,
-        keys: &mut BTreeMap<Key, Known>,
+        keys: &mut KeyMap<Known>,
         span: Span,
         sorted: &[&Observation<'_>],
         phases: Phases,
     ) {
+        keys.share(sorted.iter().map(|x| x.key));
         let season = self.learn_season(keys, sorted, phases, phases.index(span));
         // Everything is measured against the past before any of it moves.
+        let (mut walk, worth) = (keys.walk(), self.worth());
         let assess = |x: &&Observation<'_>| {
-            keys.get(x.key).map(|known| self.assess(known, Reading::of(x.window), &season.own))
+            walk.find(x.key).map(|known| self.assess(known, Reading::of(x.window), &season.own, &worth))
         };
         let assessed: Vec<Option<Assessment>> = sorted.iter().map(assess).collect();
         let old: Vec<&Assessment> = assessed.iter().flatten().collect();
@@ -191,29 +207,30 @@ impl Pool {
         let take = Take { ratios: !eventful, counts: !eventful && (season.seen > 0 || old.len() >= MANY) };
         self.decay(take);
         let scales = self.ratios;
-        for (x, assessment) in sorted.iter().zip(&assessed) {
-            match (keys.get_mut(x.key), assessment) {
-                (Some(known), Some(assessment)) => {
-                    known.seen = span.end();
-                    known.learn(assessment, &season.level, self, take);
+        let together = sorted.iter().zip(&assessed).map(|(x, assessment)| (x.key, (x.window, assessment)));
+        keys.update(together, |known, (window, assessment)| match (known, assessment) {
+            (Some(known), Some(assessment)) => {
+                if window.events > 0 {
+                    known.seen = known.seen.max(span.end());
                 }
-                _ if x.window.events == 0 => {}
-                _ => {
-                    let reading = Reading::of(x.window);
-                    let log = (reading.0[VOLUME] + 0.5).ln() - season.level.effects[VOLUME].log;
-                    self.newcomers.learn(log);
-                    keys.insert(x.key.clone(), Known::first(reading, &season.own, &scales, span.end()));
-                }
+                known.learn(assessment, &season.level, self, take);
+                None
             }
-        }
+            _ if window.events == 0 => None,
+            _ => {
+                let reading = Reading::of(window);
+                let log = (reading.0[VOLUME] + 0.5).ln() - season.level.effects[VOLUME].log;
+                self.newcomers.learn(log);
+                Some(Known::first(reading, &season.own, &scales, span.end()))
+            }
+        });
         self.windows += 1;
-        forget(keys, span);
     }
 
     /// Learns the window's factors, and says what the predictions of the window share.
     fn learn_season(
         &mut self,
-        keys: &BTreeMap<Key, Known>,
+        keys: &KeyMap<Known>,
         sorted: &[&Observation<'_>],
         phases: Phases,
         phase: usize,
@@ -222,9 +239,10 @@ impl Pool {
         let seen = self.seasons[VOLUME].seen(phase);
         let (mut own, mut level) = ([Effect::default(); 2], [Effect::default(); 2]);
         for i in [VOLUME, VARIETY] {
+            let mut walk = keys.walk();
             let word = |x: &&Observation<'_>| {
                 let count = Reading::of(x.window).0[i];
-                Some(keys.get(x.key)?.counts[i].word(count, dispersions[i]))
+                Some(walk.find(x.key)?.counts[i].word(count, dispersions[i]))
             };
             let words: Vec<Word> = sorted.iter().filter_map(word).collect();
             let factor = day_factor(&words).unwrap_or_default();
@@ -296,14 +314,12 @@ struct Take {
     counts: bool,
 }
 
-/// Forgets the keys that were not offered for long.
-fn forget(keys: &mut BTreeMap<Key, Known>, span: Span) {
-    let length = span.end().millis() - span.start().millis();
-    let horizon = span.start().millis().saturating_sub(HORIZON.saturating_mul(length));
-    keys.retain(|_, known| known.seen.millis() >= horizon);
-}
-
 impl Known {
+    /// The end of the last window with records.
+    pub(super) fn seen(&self) -> Timestamp {
+        self.seen
+    }
+
     fn first(reading: Reading, scene: &Scene, scales: &[RatioPool; 2], seen: Timestamp) -> Self {
         let count = |i: usize| Count::first(reading.0[i], scene.effects[i], scene.dispersions[i]);
         let mut known = Known { seen, counts: [count(VOLUME), count(VARIETY)], ratios: Default::default() };
