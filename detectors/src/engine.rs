@@ -9,8 +9,8 @@ pub use late::{Amendment, Correction};
 use crate::{Detector, Explanation, Persist, Refusal};
 use late::Late;
 use peak_core::{
-    Baseline, Error, GlobalTable, Key, KeyWindow, LocalTable, LocalTables, Report, Result, Schema, Source,
-    Span, Window, Windows, snapshot,
+    Baseline, Error, GlobalTable, Key, KeyWindow, LocalTable, LocalTables, MemoryBudget, Report, Result,
+    Schema, Source, Span, Window, Windows, snapshot,
 };
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -48,7 +48,7 @@ pub struct Observation<'a> {
 /// # let path = folder.path().join("history.peak");
 /// let detector = || Peak::classic(Classic::file_types(Tz::UTC));
 /// let mut engine = Engine::open(&path, detector())?; // creates …
-/// engine.observe(Span::days("2020-11-01", "2020-11-02")?[0], &Schema::file_types(), vec![])?;
+/// engine.observe(Span::days("2020-11-01", "2020-11-02")?[0], &Schema::file_types(), [].as_slice())?;
 /// engine.save()?;
 ///
 /// let resumed = Engine::open(&path, detector())?; // … or resumes
@@ -63,6 +63,8 @@ pub struct Engine<D> {
     state: State<D>,
     /// The windows that are open for late records, when any are to be.
     late: Option<Late<D>>,
+    /// What the tables of a run may take.
+    budget: Option<MemoryBudget>,
 }
 
 /// What verdicts depend on, and what learning changes.
@@ -91,7 +93,7 @@ where
     #[must_use]
     pub fn new(detector: D) -> Self {
         let state = State { detector, history: GlobalTable::new(Self::HORIZON) };
-        Engine { path: None, dimensions: None, state, late: None }
+        Engine { path: None, dimensions: None, state, late: None, budget: None }
     }
 
     /// An engine whose history is the file's, or empty when there is no such file yet. The
@@ -120,6 +122,16 @@ where
         self
     }
 
+    /// The engine with a limit to the memory of the tables that it counts records in; none unless
+    /// told. Beyond it the largest counts are estimated, and [`Step::estimated`] says of how many
+    /// keys. The calibrated rule allows for the errors of what it reads.
+    ///
+    /// The engine then counts the records itself, also those of a source whose store could.
+    #[must_use]
+    pub fn with_memory(self, budget: MemoryBudget) -> Self {
+        Engine { budget: Some(budget), ..self }
+    }
+
     /// Reads one window from the source, judges every key, then learns the window.
     ///
     /// # Errors
@@ -138,9 +150,9 @@ where
             self.admit(window, source.schema())?;
         }
         let schema = source.schema();
-        let (finished, report) = match self.late {
-            None => closed_windows(source, windows)?,
-            Some(_) => open_windows(source, windows)?,
+        let (finished, report) = match (&self.late, self.budget) {
+            (None, None) => closed_windows(source, windows)?,
+            (_, budget) => open_windows(source, windows, budget)?,
         };
         let step = |window| Ok(Step { report: report.clone(), ..self.advance(schema, window)? });
         finished.into_iter().map(step).collect()
@@ -153,17 +165,22 @@ where
     ///
     /// # Errors
     /// As [`step`](Self::step), and when a key is listed twice.
-    pub fn observe(&mut self, window: Span, schema: &Schema, found: Vec<KeyWindow>) -> Result<Step> {
-        self.advance(schema, Finished::closed(window, found)?)
+    pub fn observe<'a>(
+        &mut self,
+        window: Span,
+        schema: &Schema,
+        found: impl Into<Cow<'a, [KeyWindow]>>,
+    ) -> Result<Step> {
+        self.advance(schema, Finished::closed(window, found.into())?)
     }
 
-    fn advance(&mut self, schema: &Schema, window: Finished) -> Result<Step> {
+    fn advance(&mut self, schema: &Schema, window: Finished<'_>) -> Result<Step> {
         self.admit(window.span(), schema)?;
         let schema = Arc::new(schema.clone());
         let step = self.state.observe(&schema, window.span(), &window.found())?;
         self.dimensions = Some(schema.dimensions().to_vec());
         if let Some(late) = &mut self.late {
-            late.keep(window)?;
+            late.keep(window.into_owned())?;
         }
         Ok(step)
     }
@@ -220,16 +237,16 @@ where
 
 /// A finished window of all keys: still open for late records, or only its summaries.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-enum Finished {
+enum Finished<'a> {
     Open(LocalTable),
-    Closed(Span, Vec<KeyWindow>),
+    Closed(Span, Cow<'a, [KeyWindow]>),
 }
 
-impl Finished {
+impl<'a> Finished<'a> {
     /// The summaries, in order of their keys.
-    fn closed(span: Span, mut found: Vec<KeyWindow>) -> Result<Self> {
+    fn closed(span: Span, mut found: Cow<'a, [KeyWindow]>) -> Result<Self> {
         if !found.is_sorted_by(|a, b| a.key < b.key) {
-            found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+            found.to_mut().sort_unstable_by(|a, b| a.key.cmp(&b.key));
             if let Some(pair) = found.windows(2).find(|pair| pair[0].key == pair[1].key) {
                 return Err(Error::invalid("keys of a window", "must be different", &pair[0].key));
             }
@@ -247,26 +264,40 @@ impl Finished {
     fn found(&self) -> Cow<'_, [KeyWindow]> {
         match self {
             Finished::Open(table) => table.finish().into(),
-            Finished::Closed(_, found) => found.into(),
+            Finished::Closed(_, found) => Cow::Borrowed(found),
+        }
+    }
+
+    fn into_owned(self) -> Finished<'static> {
+        match self {
+            Finished::Open(table) => Finished::Open(table),
+            Finished::Closed(span, found) => Finished::Closed(span, found.into_owned().into()),
         }
     }
 }
 
 /// The tables of each window.
-fn open_windows(source: &dyn Source, windows: &Windows) -> Result<(Vec<Finished>, Report)> {
+fn open_windows(
+    source: &dyn Source,
+    windows: &Windows,
+    budget: Option<MemoryBudget>,
+) -> Result<(Vec<Finished<'static>>, Report)> {
     let mut tables = LocalTables::new(windows);
+    if let Some(budget) = budget {
+        tables = tables.with_budget(budget);
+    }
     let report = source.count(&mut tables)?;
     Ok((tables.into_tables().into_iter().map(Finished::Open).collect(), report))
 }
 
 /// The summaries of each window, also of those without records.
-fn closed_windows(source: &dyn Source, windows: &Windows) -> Result<(Vec<Finished>, Report)> {
+fn closed_windows(source: &dyn Source, windows: &Windows) -> Result<(Vec<Finished<'static>>, Report)> {
     let mut found = Vec::new();
     let report = source.windows(windows, &mut |window| found.push(window))?;
     let mut found = found.into_iter().peekable();
     let finished = |window| {
-        let of_window = std::iter::from_fn(|| found.next_if(|next| next.span == window)).collect();
-        Finished::closed(window, of_window)
+        let of_window = std::iter::from_fn(|| found.next_if(|next| next.span == window));
+        Finished::closed(window, of_window.collect())
     };
     Ok((windows.iter().copied().map(finished).collect::<Result<_>>()?, report))
 }
@@ -359,7 +390,9 @@ where
     found.sort_by(|a: &Found, b: &Found| {
         b.verdict.score.total_cmp(&a.verdict.score).then_with(|| a.key.cmp(&b.key))
     });
-    Step { window, report: Report::default(), judged, refused, found }
+    let is_estimate = |x: &&Observation<'_>| x.window.uncertainty.is_some();
+    let estimated = observations.iter().filter(is_estimate).count() as u64;
+    Step { window, report: Report::default(), estimated, judged, refused, found }
 }
 
 /// What a step found, and what it looked at. Iterating gives what was found, strangest first.
@@ -369,6 +402,8 @@ pub struct Step {
     pub window: Span,
     /// What the source read, for this window and those of the same pass.
     pub report: Report,
+    /// Of how many keys the counts of samples are estimates, to keep to a memory budget.
+    pub estimated: u64,
     /// How many keys got a verdict.
     pub judged: u64,
     /// How many keys got none, by reason.

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use peak_core::{Baseline, CountMoments, Key, Schema, Span, Window};
+use peak_core::{Baseline, CountMoments, Counts, Key, Schema, Span, Window};
 use peak_detectors::{
     Budget, Calibrated, Change, Detector, Explanation, Observation, Peak, PeakRule, Persist, Refusal, Verdict,
 };
@@ -69,6 +69,50 @@ fn quiet(windows: usize) -> Feed {
         ((mean + 1.7 * mean.sqrt() * wobble(day, key)) as u64, 1)
     };
     (0..windows).map(|day| (0..5).map(|key| count(day, key)).collect()).collect()
+}
+
+#[test]
+fn estimates_are_held_against_wider_predictions() {
+    // 12,000 records a day of 8,000 samples or so; then other numbers of samples, or another maximum.
+    let past = Baseline::default();
+    let window = |samples: u64, top: u64, uncertainty| Window {
+        events: 12_000,
+        samples: CountMoments::from_parts(samples, 12_000, 40_000, top),
+        uncertainty,
+        ..Window::default()
+    };
+    let observe = |peak: &mut Peak, day: usize, window: &Window, learn: bool| {
+        let x = Observation { key: &key(0), span: days()[day], window, past: &past };
+        let verdict = peak.judge(&x);
+        if learn {
+            peak.learn(&x);
+        }
+        verdict
+    };
+    let mut peak = Peak::default();
+    for day in 0..40 {
+        let wobble = day as u64 * 7 % 5;
+        let _ = observe(&mut peak, day, &window(8_000 + 20 * wobble, 40 + wobble, None), true);
+    }
+    let uncertainty = {
+        let mut counts = Counts::default();
+        (0..3_000).for_each(|i| counts.add(&format!("{i:040x}")));
+        (0..60).for_each(|i| (0..=i).for_each(|_| counts.add(&format!("often {i}"))));
+        while counts.bound() {}
+        counts.uncertainty()
+    };
+    for (samples, top) in [(7_000, 42), (9_000, 42), (8_040, 60), (8_040, 90), (8_040, 20)] {
+        let p_value = |peak: &mut Peak, uncertainty| {
+            observe(peak, 40, &window(samples, top, uncertainty), false).unwrap().p_value.unwrap()
+        };
+        let (exact, estimated) = (p_value(&mut peak, None), p_value(&mut peak, uncertainty));
+        assert!(estimated >= exact, "{samples} {top}: {estimated} {exact}");
+    }
+    let strange = |peak: &mut Peak, uncertainty| {
+        observe(peak, 40, &window(6_000, 42, uncertainty), false).unwrap().p_value.unwrap()
+    };
+    let (exact, estimated) = (strange(&mut peak, None), strange(&mut peak, uncertainty));
+    assert!(exact < 1e-4 && estimated > 50.0 * exact, "{exact} {estimated}");
 }
 
 fn feed() -> impl Strategy<Value = Feed> {

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use peak_core::{
-    ErrorKind, Key, LocalTables, Record, Report, Result, Schema, Source, Span, Timestamp, Tz, Windows,
+    ErrorKind, Key, LocalTables, MemoryBudget, Record, Report, Result, Schema, Source, Span, Timestamp, Tz,
+    Windows,
 };
 use peak_detectors::{Budget, Calibrated, Classic, Engine, Found, Peak, PeakRule, Phases, Step};
 use proptest::prelude::*;
@@ -75,6 +76,49 @@ fn json(steps: &[Step]) -> Vec<String> {
 
 fn records() -> impl Strategy<Value = Vec<Row>> {
     prop::collection::vec((0..10_000i64, 0..3u8, 0..5u8, 0..3u8), 0..300)
+}
+
+/// A feed of one key and many samples.
+struct Wide(Schema);
+
+impl Source for Wide {
+    fn schema(&self) -> &Schema {
+        &self.0
+    }
+
+    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report> {
+        let mut report = Report::default();
+        for i in 0..100_000 {
+            let sample = format!("{i:040x}");
+            let time = Timestamp::from_millis(i / 10)?;
+            let record =
+                Record { time, sample: Some(&sample), dimensions: &["a", "x"], blame: &[], measures: &[] };
+            report.offer(span, &record, visit);
+        }
+        Ok(report)
+    }
+}
+
+#[test]
+fn a_memory_budget_estimates_what_does_not_fit_and_says_so() {
+    let feed = Wide(Feed::new(Vec::new()).schema);
+    let classic = || Peak::classic(Classic::new(&feed.0, Tz::UTC));
+    let exact = Engine::new(classic()).run(&feed, &windows()).unwrap();
+    assert!(exact.iter().all(|step| step.estimated == 0));
+
+    for lateness in [0, 3] {
+        let budget = MemoryBudget::bytes(1 << 20);
+        let mut engine = Engine::new(classic()).with_memory(budget).with_lateness(lateness).unwrap();
+        let steps = engine.run(&feed, &windows()).unwrap();
+        assert!(steps.iter().any(|step| step.estimated == 1));
+        assert!(steps.iter().zip(&exact).all(|(step, exact)| step.judged == exact.judged));
+        let (key, baseline) = engine.history().iter().next().unwrap();
+        assert_eq!(key.to_string(), "a / x");
+        for past in baseline.windows() {
+            assert_eq!((past.events, past.samples.sum()), (10_000, 10_000));
+            assert!((past.samples.n() as f64 / 10_000.0 - 1.0).abs() < 0.2, "{past:?}");
+        }
+    }
 }
 
 proptest! {
@@ -302,7 +346,7 @@ fn the_order_of_keys_does_not_matter_and_none_comes_twice() {
             (Engine::new(either(calibrated, &feed)), Engine::new(either(calibrated, &feed)));
         for table in tables.clone().into_tables() {
             let found = table.finish();
-            let backwards = found.iter().rev().cloned().collect();
+            let backwards: Vec<_> = found.iter().rev().cloned().collect();
             let twice = [&found[..], &found[..1]].concat();
             let error = straight.observe(table.span(), &feed.schema, twice).unwrap_err().to_string();
             assert_eq!(error, r#"keys of a window: must be different, got "1 / x""#);

@@ -84,7 +84,7 @@ fn find(hours: &Hours, budget: Budget, phases: Phases) -> Result<(Vec<Found>, u6
             span,
             window: Window { events, ..Window::default() },
         };
-        let step = engine.observe(span, &schema, counts.iter().map(window).collect())?;
+        let step = engine.observe(span, &schema, counts.iter().map(window).collect::<Vec<_>>())?;
         judged += step.judged;
         found.extend(step.found);
     }

@@ -18,7 +18,7 @@ pub(super) struct Late<D> {
     /// The most windows that are kept.
     windows: usize,
     before: State<D>,
-    kept: VecDeque<Finished>,
+    kept: VecDeque<Finished<'static>>,
 }
 
 /// The stored form of a [`Late`]; borrowed to save, owned to load.
@@ -34,7 +34,7 @@ where
     }
 
     /// Keeps a window that was learned, and lets go of the oldest.
-    pub(super) fn keep(&mut self, window: Finished) -> Result<()> {
+    pub(super) fn keep(&mut self, window: Finished<'static>) -> Result<()> {
         self.kept.push_back(window);
         self.keep_at_most(self.windows)
     }
@@ -80,12 +80,12 @@ where
         self.before.set_horizon(horizon);
     }
 
-    pub(super) fn stored(&self) -> StoredLate<impl Serialize, &VecDeque<Finished>> {
+    pub(super) fn stored(&self) -> StoredLate<impl Serialize, &VecDeque<Finished<'static>>> {
         (self.windows, self.before.stored(), &self.kept)
     }
 
     pub(super) fn restore(
-        (windows, before, kept): StoredLate<StoredState<D>, VecDeque<Finished>>,
+        (windows, before, kept): StoredLate<StoredState<D>, VecDeque<Finished<'static>>>,
         now: &State<D>,
     ) -> Result<Self> {
         let mut late = Late { windows, before: now.clone(), kept };

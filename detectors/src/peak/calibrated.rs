@@ -18,6 +18,9 @@
 //! windows are rare; when they are most keys of a window, it teaches only levels and phases. Three
 //! windows in a row far off are the new level. So a key that stops alerts three times.
 //!
+//! Counts that were estimated in bounded memory are held against predictions that are wider by their
+//! standard error, and a maximum that may be too large is judged at either end.
+//!
 //! A phase that was never seen is no basis for a verdict: a table with days of the week refuses its
 //! first week. A phase that was seen once widens predictions, since it may have been drift.
 //!
@@ -178,9 +181,9 @@ impl Calibrated {
     /// Whether what would be significant is large enough to matter.
     fn matters(&self, key: &Key, assessment: &Assessment) -> bool {
         let carrier = assessment.carrier();
-        let (actual, expected) = (assessment.reading.0[carrier], assessment.expected(carrier));
+        let (actual, expected) = (assessment.reading.counts[carrier], assessment.expected(carrier));
         let effect = (actual - expected).abs();
-        let records = assessment.reading.0[VOLUME].max(assessment.expected(VOLUME));
+        let records = assessment.reading.counts[VOLUME].max(assessment.expected(VOLUME));
         effect >= self.least_absolute
             && effect >= self.least_relative * expected
             && records >= Floor::highest(&self.floors, key) as f64

@@ -204,6 +204,11 @@ impl Prediction {
         tail::negative_binomial(count, self.mean, self.spread)
     }
 
+    /// The same with so much more variance on the log scale.
+    pub(super) fn wider(self, variance: f64) -> Self {
+        Prediction { spread: ((1.0 + self.spread) * (1.0 + variance) - 1.0).min(WIDEST), ..self }
+    }
+
     fn predictive_variance(&self) -> f64 {
         self.mean + self.spread * self.mean * self.mean
     }

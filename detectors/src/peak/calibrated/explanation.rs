@@ -50,7 +50,7 @@ impl Worth {
         let p = self.calibrate(least_of_eight(assessment.mapped[i].least()));
         Some(Evidence {
             statistic: Cow::Borrowed(NAMES[i]),
-            actual: assessment.reading.0[i],
+            actual: assessment.reading.counts[i],
             expected: Some(model.expected()),
             lower,
             upper: Some(upper),
@@ -62,7 +62,7 @@ impl Worth {
 
 impl Pool {
     fn evidence_of_newcomer(&self, assessment: &Assessment, threshold: f64) -> Evidence {
-        let actual = assessment.reading.0[VOLUME];
+        let actual = assessment.reading.counts[VOLUME];
         let phase = assessment.newcomer.map_or(0.0, |typical| typical.ln() - self.newcomers.typical());
         let upper = least(|count| self.newcomers.tail((count + 0.5).ln() - phase) < threshold) - 1.0;
         Evidence {

@@ -146,7 +146,7 @@ impl Pool {
         let (mut raw, mut mapped) = ([Tails::NONE; 4], [Tails::NONE; 4]);
         for (i, model) in models.iter().enumerate() {
             if let Some(model) = model {
-                raw[i] = model.tails(reading.0[i]);
+                raw[i] = reading.tails(i, model);
                 mapped[i] = Tails { low: worth.map(i, 0, raw[i].low), high: worth.map(i, 1, raw[i].high) };
             }
         }
@@ -157,7 +157,7 @@ impl Pool {
     /// Assesses the first window of a key against those of other keys; only large is strange.
     pub(super) fn assess_new(&self, reading: Reading, scene: &Scene) -> Assessment {
         let phase = scene.effects[VOLUME].log;
-        let p = self.newcomers.tail((reading.0[VOLUME] + 0.5).ln() - phase);
+        let p = self.newcomers.tail((reading.counts[VOLUME] + 0.5).ln() - phase);
         let mut tails = [Tails::NONE; 4];
         tails[VOLUME].high = p;
         let newcomer = Some((self.newcomers.typical() + phase).exp());
@@ -165,13 +165,15 @@ impl Pool {
     }
 
     fn models(&self, known: &Known, reading: Reading, scene: &Scene) -> [Option<Model>; 4] {
-        let count = |i: usize| Model::Count(known.counts[i].predict(scene.effects[i], scene.dispersions[i]));
+        let count =
+            |i: usize| Model::Count(i, known.counts[i].predict(scene.effects[i], scene.dispersions[i]));
         let ratio = |i: usize| {
             let (ratio, pool) = (&known.ratios[i - REPETITION], &self.ratios[i - REPETITION]);
             Some(Model::Ratio(i, ratio.predict(reading.log_records()?, pool)?))
         };
         let variety = (!reading.is_without_samples()).then(|| count(VARIETY));
-        [Some(count(VOLUME)), variety, ratio(REPETITION), ratio(CONCENTRATION)]
+        let models = [Some(count(VOLUME)), variety, ratio(REPETITION), ratio(CONCENTRATION)];
+        models.map(|model| model.map(|model| reading.allow_for_error(model)))
     }
 
     /// What tails are worth, by the maps as they are now.
@@ -219,7 +221,7 @@ impl Pool {
             _ if window.events == 0 => None,
             _ => {
                 let reading = Reading::of(window);
-                let log = (reading.0[VOLUME] + 0.5).ln() - season.level.effects[VOLUME].log;
+                let log = (reading.counts[VOLUME] + 0.5).ln() - season.level.effects[VOLUME].log;
                 self.newcomers.learn(log);
                 Some(Known::first(reading, &season.own, &scales, span.end()))
             }
@@ -241,7 +243,7 @@ impl Pool {
         for i in [VOLUME, VARIETY] {
             let mut walk = keys.walk();
             let word = |x: &&Observation<'_>| {
-                let count = Reading::of(x.window).0[i];
+                let count = Reading::of(x.window).counts[i];
                 Some(walk.find(x.key)?.counts[i].word(count, dispersions[i]))
             };
             let words: Vec<Word> = sorted.iter().filter_map(word).collect();
@@ -321,7 +323,7 @@ impl Known {
     }
 
     fn first(reading: Reading, scene: &Scene, scales: &[RatioPool; 2], seen: Timestamp) -> Self {
-        let count = |i: usize| Count::first(reading.0[i], scene.effects[i], scene.dispersions[i]);
+        let count = |i: usize| Count::first(reading.counts[i], scene.effects[i], scene.dispersions[i]);
         let mut known = Known { seen, counts: [count(VOLUME), count(VARIETY)], ratios: Default::default() };
         if let Some(log_records) = reading.log_records() {
             for i in [REPETITION, CONCENTRATION] {
@@ -335,8 +337,8 @@ impl Known {
 
     fn learn(&mut self, assessment: &Assessment, scene: &Scene, pool: &mut Pool, take: Take) {
         for i in [VOLUME, VARIETY] {
-            let Some(Model::Count(measured)) = &assessment.models[i] else { continue };
-            let actual = assessment.reading.0[i];
+            let Some(Model::Count(_, measured)) = &assessment.models[i] else { continue };
+            let actual = assessment.reading.counts[i];
             let prediction = self.counts[i].predict(scene.effects[i], scene.dispersions[i]);
             if take.counts && measured.mean >= NOTHING {
                 let moment = Count::moment(actual, measured);

@@ -16,28 +16,62 @@ pub(super) const CARRIERS: [usize; 4] = [CONCENTRATION, REPETITION, VOLUME, VARI
 
 /// The four statistics of a window, as counts.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reading(pub(super) [f64; 4]);
+pub(super) struct Reading {
+    pub(super) counts: [f64; 4],
+    /// The standard error of the logarithm of the samples; 0 when they were counted exactly.
+    error: f64,
+    /// By how much the records of the top sample may be too many.
+    surplus: f64,
+}
 
 impl Reading {
     pub(super) fn of(window: &Window) -> Self {
         let (events, distinct) = (window.events, window.distinct());
         let repeated = events.saturating_sub(distinct);
-        Reading([events, distinct, repeated, window.samples.max()].map(|count| count as f64))
+        let (error, surplus) =
+            window.uncertainty.map_or((0.0, 0.0), |bounds| (bounds.distinct(), bounds.surplus() as f64));
+        let counts = [events, distinct, repeated, window.samples.max()].map(|count| count as f64);
+        Reading { counts, error, surplus }
+    }
+
+    /// The prediction of a statistic as this window can be held against it: wider by the error of
+    /// what was estimated.
+    pub(super) fn allow_for_error(&self, model: Model) -> Model {
+        match model {
+            _ if self.error <= 0.0 => model,
+            Model::Count(VARIETY, prediction) => Model::Count(VARIETY, prediction.wider(self.error.powi(2))),
+            Model::Ratio(REPETITION, expected) => {
+                let error = self.error * self.counts[VARIETY] / (1.0 + self.counts[REPETITION]);
+                let deviation = expected.deviation.hypot(error);
+                Model::Ratio(REPETITION, Expected { deviation, ..expected })
+            }
+            _ => model,
+        }
+    }
+
+    /// The tails of a statistic. The records of the top sample count as too few when they are at their
+    /// most, and as too many when they are at their least.
+    pub(super) fn tails(&self, statistic: usize, model: &Model) -> Tails {
+        let tails = model.tails(self.counts[statistic]);
+        if statistic != CONCENTRATION || self.surplus <= 0.0 {
+            return tails;
+        }
+        Tails { high: model.tails((self.counts[CONCENTRATION] - self.surplus).max(1.0)).high, ..tails }
     }
 
     /// Whether records were counted, but no samples.
     pub(super) fn is_without_samples(&self) -> bool {
-        self.0[VOLUME] > 0.0 && self.0[VARIETY] == 0.0
+        self.counts[VOLUME] > 0.0 && self.counts[VARIETY] == 0.0
     }
 
     /// The logarithm of the records; `None` where ratios say nothing.
     pub(super) fn log_records(&self) -> Option<f64> {
-        (self.0[VOLUME] > 0.0 && self.0[VARIETY] > 0.0).then(|| self.0[VOLUME].ln())
+        (self.counts[VOLUME] > 0.0 && self.counts[VARIETY] > 0.0).then(|| self.counts[VOLUME].ln())
     }
 
     /// What the model of a ratio looks at.
     pub(super) fn log(&self, ratio: usize) -> f64 {
-        ratio_log(ratio, self.0[ratio])
+        ratio_log(ratio, self.counts[ratio])
     }
 }
 
@@ -52,21 +86,21 @@ fn ratio_count(ratio: usize, log: f64) -> f64 {
 /// The predictive distribution of a statistic.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Model {
-    Count(Prediction),
+    Count(usize, Prediction),
     Ratio(usize, Expected),
 }
 
 impl Model {
     pub(super) fn expected(&self) -> f64 {
         match self {
-            Model::Count(prediction) => prediction.mean,
+            Model::Count(_, prediction) => prediction.mean,
             Model::Ratio(ratio, expected) => ratio_count(*ratio, expected.log).max(0.0),
         }
     }
 
     pub(super) fn tails(&self, actual: f64) -> Tails {
         match self {
-            Model::Count(prediction) => prediction.tails(actual),
+            Model::Count(_, prediction) => prediction.tails(actual),
             Model::Ratio(ratio, expected) => {
                 tail::logistic((ratio_log(*ratio, actual) - expected.log) / expected.deviation)
             }
