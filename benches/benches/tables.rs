@@ -87,7 +87,7 @@ fn global(c: &mut Criterion) {
     };
     group.bench_function("learn", |b| b.iter_batched(|| history.clone(), learn, BatchSize::LargeInput));
     let observe = |mut engine: Engine<Peak>| {
-        black_box(engine.observe(days[41], &schema, last.clone()).unwrap());
+        black_box(engine.observe(days[41], &schema, &last).unwrap());
         engine
     };
     let rules = [

@@ -151,7 +151,7 @@ fn observe(feed: &Feed, args: &Args, rule: &str) -> Result<()> {
     for (day, &span) in feed.days.iter().enumerate() {
         let windows = feed.windows(day);
         let clock = Clock::now();
-        let step = engine.observe(span, &feed.schema, windows)?;
+        let step = engine.observe(span, &feed.schema, &windows)?;
         seconds.push(clock.seconds());
         ensure!(day == 0 || step.refused.len() <= 1, "{:?}", step.refused);
     }
