@@ -115,8 +115,29 @@ pub enum Refusal {
     },
     /// There is nothing to look at.
     Empty,
-    /// A value is NaN or infinite.
+    /// A value is NaN, infinite, or too large to be squared.
     NotFinite,
+    /// The points span too little time, in seconds.
+    Incomplete {
+        /// How much they span.
+        have: u64,
+        /// How much it takes.
+        need: u64,
+    },
+    /// The newest point is too old.
+    Stale {
+        /// How old, in seconds.
+        seconds: u64,
+    },
+    /// Nothing has changed for so many points.
+    Boring {
+        /// How many values in a row are the same.
+        same: u64,
+    },
+    /// The point is older than the newest.
+    Late,
+    /// There is a point at this time already.
+    Duplicate,
 }
 
 impl Refusal {
@@ -127,6 +148,11 @@ impl Refusal {
             Refusal::TooShort { .. } => "history too short",
             Refusal::Empty => "no records",
             Refusal::NotFinite => "not finite",
+            Refusal::Incomplete { .. } => "history incomplete",
+            Refusal::Stale { .. } => "stale",
+            Refusal::Boring { .. } => "boring",
+            Refusal::Late => "late",
+            Refusal::Duplicate => "duplicate",
         }
     }
 }
@@ -135,6 +161,11 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::TooShort { have, need } => write!(f, "{}: have {have}, need {need}", self.reason()),
+            Refusal::Incomplete { have, need } => {
+                write!(f, "{}: have {have} s, need {need} s", self.reason())
+            }
+            Refusal::Stale { seconds } => write!(f, "{}: no point for {seconds} s", self.reason()),
+            Refusal::Boring { same } => write!(f, "{}: {same} times the same value", self.reason()),
             _ => f.write_str(self.reason()),
         }
     }

@@ -4,8 +4,10 @@
 //! |---|---|---|
 //! | [`Peak`] with [`PeakRule::Calibrated`] | all keys of a table, window by window | predictive distributions of four statistics, and a false-alarm [`Budget`] that holds |
 //! | [`Peak`] with [`PeakRule::Classic`] | all keys of a table, window by window | local against global statistics, as telemetry-peak-analyzer decides |
+//! | [`SigmaEnsemble`] | the points of a series | nine small tests vote, as in Skyline or without its quirks; what is rare is learned from the series |
+//! | [`Mad`] | the points of a series | distance from the median in median absolute deviations |
 //!
-//! An [`Engine`] ties a source, the tables and a detector together:
+//! A [`Fleet`] holds a detector per key, and [`Incidents`] make of verdicts what people are told. An [`Engine`] ties a source, the tables and a detector together:
 //!
 //! ```
 //! use peak_core::{Schema, Span, Tz};
@@ -43,13 +45,23 @@
 
 mod detector;
 mod engine;
+mod fleet;
+mod incident;
+mod mad;
 mod peak;
+pub mod series;
+mod sigma;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use detector::{Change, Counterfactual, Detector, Evidence, Explanation, Persist, Refusal, Verdict};
 pub use engine::{Amendment, Blame, BlameShare, Correction, Engine, Found, Observation, Step};
+pub use fleet::{Fleet, FleetMemory, Footprint, On, OnWindows};
+pub use incident::{EndReason, Incident, Incidents, News};
+pub use mad::{Mad, MadMemory, steps_little};
 pub use peak::calibrated::{Budget, Calibrated, CalibratedMemory, Phases};
 pub use peak::classic::{Assessment, Classic, DayStatistics, Row, Rows, Weights};
 pub use peak::original::Number;
 pub use peak::{Peak, PeakMemory, PeakRule};
+pub use series::Point;
+pub use sigma::{Abstention, Ballot, SeriesTest, SigmaAssessment, SigmaEnsemble, SigmaMemory, Vote};

@@ -5,9 +5,9 @@
 mod feed;
 
 use feed::WindowShape;
-use peak_core::{Baseline, CountMoments, KeyWindow, Schema, Tz, Window};
+use peak_core::{Baseline, CountMoments, KeyWindow, Schema, Timestamp, Tz, Window};
 use peak_detectors::testing::check_detector;
-use peak_detectors::{Budget, Classic, Observation, Peak};
+use peak_detectors::{Budget, Classic, Detector, Mad, Observation, Peak, Persist, Point, SigmaEnsemble};
 
 fn shape(repeat: usize, records: u64, samples: u64, top: u64) -> WindowShape {
     WindowShape { repeat, records, samples, top }
@@ -61,4 +61,26 @@ fn peak_with_the_calibrated_rule() {
     check(Peak::default);
     check(|| Peak::calibrated(Budget::per_window(1.0).unwrap()));
     check(|| Peak::calibrated(Budget::fdr(0.1).unwrap()));
+}
+
+/// A quiet series, a spike of a thousand standard deviations, and points that should not occur but may.
+fn check_series<D: Detector<Point> + Persist>(make: impl Fn() -> D) {
+    let at = |i: i64, value| Point::new(Timestamp::from_millis(i * 60_000).unwrap(), value);
+    let feed: Vec<Point> = (0..400).map(|i| at(i, 50.0 + ((i * 7_919) % 101) as f64 / 17.0)).collect();
+    let odd = [f64::NAN, f64::INFINITY, -1e300, 1e99, 0.0, -0.0, 7.0, 7.0, 7.0, f64::MIN_POSITIVE];
+    let odd: Vec<Point> = odd.iter().zip(0..).map(|(&value, i)| at(i / 2, value)).collect();
+    check_detector(make, &feed, &at(400, 2_000.0), &odd);
+}
+
+#[test]
+fn sigma() {
+    check_series(SigmaEnsemble::default);
+    check_series(SigmaEnsemble::skyline);
+    check_series(|| SigmaEnsemble::default().with_window(120).unwrap());
+}
+
+#[test]
+fn mad() {
+    check_series(Mad::default);
+    check_series(Mad::double);
 }

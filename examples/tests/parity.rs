@@ -5,6 +5,8 @@
 //! byte; only the standard deviation may differ by one unit in the last place, since the original rounds
 //! twice.
 
+mod sigma;
+
 use chrono::{NaiveDateTime, TimeDelta};
 use libtest_mimic::{Arguments, Failed, Trial};
 use peak_core::{Key, KeyWindow, LocalTable, Schema, Source, Span, Timestamp, Tz};
@@ -33,7 +35,15 @@ fn main() -> ExitCode {
         let name = format!("peak/{}", case.file_name().unwrap_or_default().to_string_lossy());
         Trial::test(name, move || repeat(&case).map_err(Failed::from))
     });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+    let series = folders.iter().flat_map(|folder| {
+        let files = glob::glob(&folder.join("sigma/*.json").to_string_lossy()).expect("a pattern");
+        files.map(|file| file.expect("a readable folder"))
+    });
+    let series = series.map(|case| {
+        let name = format!("sigma/{}", case.file_stem().unwrap_or_default().to_string_lossy());
+        Trial::test(name, move || sigma::repeat(&case).map_err(Failed::from))
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.chain(series).collect()).exit_code()
 }
 
 fn cases(folder: &Path) -> Vec<PathBuf> {
