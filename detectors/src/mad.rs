@@ -228,3 +228,42 @@ pub fn steps_little(window: &Sliding) -> bool {
     let spread = values.iter().map(|x| (x - mean).abs()).sum::<f64>() / VALUES as f64;
     (values[0] - values[1]).abs() < spread
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use peak_core::Timestamp;
+
+    fn at(i: i64, value: f64) -> Point {
+        Point::new(Timestamp::from_millis(60_000 * i).unwrap(), value)
+    }
+
+    #[test]
+    fn each_side_has_its_own_deviation() {
+        let mut mad = Mad::double().with_window(101).unwrap();
+        // 0 to 50 in ones, then to 550 in tens: the halves' middles are 25 below and 250 above 50.
+        (0..=100)
+            .for_each(|i| mad.learn(&at(i, if i <= 50 { i as f64 } else { 50.0 + 10.0 * (i - 50) as f64 })));
+        let Bounds { median, units } = mad.measure().unwrap();
+        assert_eq!((median, units), (50.0, [NORMAL * 25.0, NORMAL * 250.0]));
+        assert_eq!(mad.bounds(), Some((median - 6.0 * units[0], median + 6.0 * units[1])));
+    }
+
+    #[test]
+    fn small_steps_are_told() {
+        let mut mad = Mad::default();
+        (0..9).for_each(|i| mad.learn(&at(i, (i % 2 * 10) as f64)));
+        assert!(!steps_little(mad.feed().window()));
+        mad.learn(&at(9, 1.0));
+        assert!(steps_little(mad.feed().window()));
+        mad.learn(&at(10, 40.0));
+        assert!(!steps_little(mad.feed().window()));
+    }
+
+    #[test]
+    fn what_makes_no_sense_cannot_be_made() {
+        assert!(Mad::default().with_reach(0.0).is_err() && Mad::default().with_reach(f64::NAN).is_err());
+        let error = Mad::default().with_window(2).unwrap_err().to_string();
+        assert_eq!(error, r#"window: must be from 3 to 65535 points, got "2""#);
+    }
+}

@@ -127,6 +127,17 @@ fn run(which: Which, feed: Feed, values: &[f64]) -> Told {
     }
 }
 
+/// Whether the last point of a short series is anomalous.
+fn found_last(which: Which, values: &[f64]) -> bool {
+    let mut detector: Box<dyn Detector<Point>> = match which {
+        Which::Default => Box::new(SigmaEnsemble::default()),
+        Which::Skyline => Box::new(SigmaEnsemble::skyline()),
+        Which::Mad => Box::new(Mad::default()),
+    };
+    let points = values.iter().enumerate().map(|(minute, &value)| Point::new(at(minute), value));
+    points.fold(false, |_, point| detector.step(&point).is_ok_and(|verdict| verdict.anomalous))
+}
+
 const ALL: [Which; 3] = [Which::Default, Which::Skyline, Which::Mad];
 
 fn row(table: &mut Table, name: String, target: &str, of: impl Fn(Which) -> f64) {
@@ -175,6 +186,17 @@ fn main() {
                 100.0 * f64::from(found as u32) / f64::from(planted as u32)
             });
         }
+    }
+    for (side, direction) in [(1.0, "up"), (-1.0, "down")] {
+        row(&mut table, format!("Gaussian: the same {direction}, after one window, %"), "≥ 95", |which| {
+            let trials = (0..20 * arguments.seeds).map(|trial| {
+                let mut values = Feed::Gaussian.series(arguments.first_seed + trial, LEARNED + DAY);
+                values.drain(..LEARNED);
+                *values.last_mut().unwrap() += side * SPIKE * 3.0;
+                found_last(which, &values)
+            });
+            100.0 * trials.filter(|found| *found).count() as f64 / (20.0 * n)
+        });
     }
     for size in [4.0, 6.0, 8.0, 12.0, 20.0] {
         for side in [1.0, -1.0] {

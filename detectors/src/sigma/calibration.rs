@@ -15,7 +15,8 @@
 //! Heavy tails raise h, and lognormal noise does not alarm where normal noise would.
 //!
 //! Of a run of anomalous points only the first is learned: a run is one event (declustering, as in
-//! extreme-value statistics). No excess counts for more than three mean ones, so that what is found now
+//! extreme-value statistics). It lasts until thirty points in a row are not anomalous, and four hours
+//! of minutes at most, so that what has become usual is learned in the end. No excess counts for more than three mean ones, so that what is found now
 //! and then does not hide the next.
 
 use crate::series::{Sliding, Summary};
@@ -31,6 +32,8 @@ const NORMAL_EXCESS: f64 = 0.053;
 const SPARSE_EXCESS: f64 = 0.075;
 /// An excess counts for at most so many mean ones: of a true tail that hardly takes anything away.
 const CUT: f64 = 3.0;
+/// A tail starts as if it had so many excesses of a normal distribution more.
+const PRIOR: f64 = 10.0;
 /// Older deviations are forgotten, slowly.
 const MEMORY: u32 = 5_000;
 
@@ -61,8 +64,8 @@ impl Tail {
         // The mean excess as told by its median, for an exponential tail.
         let typical = over.get(over.len() / 2).map_or(0.0, |median| median / std::f64::consts::LN_2);
         let cut = CUT * typical.max(NORMAL_EXCESS);
-        let count = over.len().max(1) as f64;
-        let excess = over.iter().map(|over| over.min(cut)).sum::<f64>() / count;
+        let sum = over.iter().map(|over| over.min(cut)).sum::<f64>();
+        let excess = (sum + PRIOR * NORMAL_EXCESS) / (over.len() as f64 + PRIOR);
         let rate = over.len() as f64 / n.max(1) as f64;
         Tail { level, excess, rate, seen: n as u32, above: over.len() as u32 }
     }
@@ -181,9 +184,16 @@ pub(super) struct Calibration {
     /// By statistic (last value, mean of three), then side (below, above).
     tails: [[Tail; 2]; 2],
     is_ready: bool,
-    /// Whether the newest point is in a run of anomalous ones.
-    in_run: bool,
+    /// How many points the run of anomalous ones has had so far; 0 when there is none.
+    run: u32,
+    /// How many points of the run were not anomalous since the last that was.
+    quiet: u32,
 }
+
+/// A run is over after so many points that are not anomalous,
+const QUIET: u32 = 30;
+/// or after so many in all.
+const LONGEST: u32 = 240;
 
 impl Calibration {
     pub(super) fn is_ready(&self) -> bool {
@@ -241,11 +251,12 @@ impl Calibration {
     /// Learns the newest point's deviations.
     #[inline]
     pub(super) fn learn(&mut self, deviations: [Deviation; 2], is_anomalous: bool) {
-        let continues = is_anomalous && self.in_run;
-        self.in_run = is_anomalous;
-        if continues {
+        self.quiet = if is_anomalous { 0 } else { self.quiet.saturating_add(1) };
+        if self.run > 0 && self.quiet < QUIET && self.run < LONGEST {
+            self.run += 1;
             return;
         }
+        self.run = u32::from(is_anomalous);
         for (sides, deviation) in self.tails.iter_mut().zip(deviations) {
             let s = strangeness(deviation.z);
             let above = usize::from(deviation.z > 0.0);
