@@ -138,7 +138,7 @@ impl SigmaEnsemble {
     /// The default share of the able tests that must vote yes.
     pub const CONSENSUS: f64 = 0.6;
     /// The default of [`with_rarity`](Self::with_rarity).
-    pub const RARITY: f64 = 2e-5;
+    pub const RARITY: f64 = 2.5e-5;
 
     fn new(rules: Rules) -> Self {
         let (scaling, counters) = match rules {

@@ -27,7 +27,7 @@ const SHARE: f64 = 0.02;
 /// Up to so many standard deviations, tails are taken as about exponential.
 const KNEE: f64 = 5.0;
 /// The mean excess of s above its 98 % point, for normal z.
-const NORMAL_EXCESS: f64 = 0.053;
+const NORMAL_EXCESS: f64 = 0.05;
 /// The same for sparse counts, whose excess is measured badly: their values are far apart.
 const SPARSE_EXCESS: f64 = 0.075;
 /// An excess counts for at most so many mean ones: of a true tail that hardly takes anything away.
