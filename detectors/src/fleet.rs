@@ -135,7 +135,12 @@ impl<D: Detector<Point>> Fleet<D> {
         self.keys.iter().zip(self.members.iter().map(|member| &member.detector))
     }
 
-    fn index(&mut self, key: &Key) -> usize {
+    /// The place of a key. Keys mostly come in the order of the last time, so that `guess` is worth a
+    /// look.
+    fn index(&mut self, key: &Key, guess: usize) -> usize {
+        if self.keys.get_index(guess) == Some(key) {
+            return guess;
+        }
         if let Some(index) = self.keys.get_index_of(key) {
             return index;
         }
@@ -161,8 +166,13 @@ impl<D: Detector<Point> + Footprint + Send> Fleet<D> {
     /// Steps through points of any keys, on so many threads. The points of a key are taken in the order
     /// in which they stand; the verdicts have the order of the points.
     pub fn step(&mut self, points: &[(Key, Point)], threads: NonZeroUsize) -> Vec<Judged> {
-        let points: Vec<(usize, Point)> =
-            points.iter().map(|(key, point)| (self.index(key), *point)).collect();
+        let mut next = 0;
+        let mut place = |(key, point): &(Key, Point)| {
+            let index = self.index(key, next);
+            next = index + 1;
+            (index, *point)
+        };
+        let points: Vec<(usize, Point)> = points.iter().map(&mut place).collect();
         let work = points.iter().enumerate().map(|(place, (index, point))| (*index, place, point));
         let judged = step_all(&mut self.members, work.collect(), threads);
         self.keep_to_budget();
