@@ -79,6 +79,19 @@ fn the_readme_shows_the_real_output() {
 }
 
 #[test]
+fn estimates_find_the_same_peaks() {
+    let both = |memory: &[&str]| {
+        let output = peaks(&[&[TELEMETRY, "--start", "2024-02-05", "--json"], memory].concat());
+        (found(&stdout(&output)), stderr(&output))
+    };
+    let (exact, said) = both(&[]);
+    assert!(exact.len() == 2 && !said.contains("estimated"), "{said}");
+    let (estimated, said) = both(&["--memory", "0", "--threads", "1"]);
+    assert_eq!(estimated, exact);
+    assert!(said.contains(" of them estimated, to keep to the memory, 2 peaks"), "{said}");
+}
+
+#[test]
 fn every_planted_peak_is_found_and_nothing_else_beyond_the_budget() {
     let budget = 0.01;
     let output = peaks(&[TELEMETRY, "--start", "2024-01-15", "--budget", &budget.to_string(), "--json"]);

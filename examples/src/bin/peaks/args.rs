@@ -6,6 +6,7 @@ use clap::{Parser, ValueEnum};
 use peak_core::{BadRecords, Schema, TimeUnit, Tz};
 use peak_detectors::{Budget, Calibrated, Classic};
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Finds peaks in telemetry files, day by day, against what it has seen before.
@@ -27,6 +28,12 @@ pub(crate) struct Args {
     /// Leave out up to this many bad records and report them, instead of stopping at the first.
     #[arg(long, value_name = "N", help_heading = "Input")]
     pub(crate) skip_bad: Option<u64>,
+    /// Read JSON with so many threads; as many as there are processors unless told.
+    #[arg(long, value_name = "N", help_heading = "Input")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Count in so many MiB, and estimate the largest counts when they do not fit.
+    #[arg(long, value_name = "MIB", help_heading = "Input")]
+    pub(crate) memory: Option<usize>,
 
     /// The fields of a known feed; own fields below replace it.
     #[arg(long, value_enum, default_value = "file-types", help_heading = "Fields")]

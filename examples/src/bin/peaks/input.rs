@@ -10,9 +10,11 @@ use peak_json::JsonFiles;
 use std::fmt::Write;
 use std::fs::File;
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -45,7 +47,8 @@ pub(crate) fn open(inputs: &[String], args: &Args, schema: &Schema) -> Result<Fe
         let csv = CsvFiles::new(files, schema.clone());
         Box::new(csv.delimiter(args.delimiter()?)?.on_bad_record(args.on_bad_record()))
     } else {
-        Box::new(JsonFiles::new(files, schema.clone()).on_bad_record(args.on_bad_record()))
+        let threads = args.threads.or(thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+        Box::new(JsonFiles::new(files, schema.clone()).on_bad_record(args.on_bad_record()).threads(threads))
     };
     Ok(Feed { source, progress: progress(read, total)?, _spool: spool })
 }

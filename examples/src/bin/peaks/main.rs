@@ -18,7 +18,7 @@ mod show;
 use anyhow::{Result, bail};
 use args::{Args, Rule, UsageError};
 use clap::Parser;
-use peak_core::{Error, Source, Span, Windows, snapshot};
+use peak_core::{Error, MemoryBudget, Source, Span, Windows, snapshot};
 use peak_detectors::{Assessment, Classic, Engine, Observation, Peak, PeakRule, Step};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -91,6 +91,9 @@ impl Outcome {
             Some(path) => Engine::open(path, detector)?,
             None => Engine::new(detector),
         };
+        if let Some(mebibytes) = args.memory {
+            engine = engine.with_memory(MemoryBudget::bytes(mebibytes.saturating_mul(1 << 20)));
+        }
         if rule == Rule::Calibrated && engine.history().learned().is_empty() {
             learn_before(&mut engine, args, source, windows)?;
         }

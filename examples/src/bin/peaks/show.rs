@@ -108,8 +108,12 @@ pub(crate) fn summary(steps: &[Step]) -> String {
     }
     let refused: Vec<String> =
         refused.iter().map(|(reason, count)| format!("{count} not judged ({reason})")).collect();
+    let estimated = Some(steps.iter().map(|step| step.estimated).sum::<u64>()).filter(|&keys| keys > 0);
+    let estimated = estimated.map(|keys| format!("{keys} of them estimated, to keep to the memory"));
     let report = steps.first().map(|step| step.report.to_string()).unwrap_or_default();
     let windows = steps.len();
-    let judged = [vec![format!("{judged} keys judged in {windows} windows")], refused].concat().join(", ");
+    let judged = format!("{judged} keys judged in {windows} windows");
+    let judged: Vec<String> = [judged].into_iter().chain(estimated).chain(refused).collect();
+    let judged = judged.join(", ");
     format!("{report}\n{judged}, {peaks} peaks")
 }
