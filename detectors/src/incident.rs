@@ -7,6 +7,24 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
+/// Between which values the next point of a series is normal.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct NormalRange {
+    /// The lowest normal value.
+    pub lower: f64,
+    /// The highest normal value.
+    pub upper: f64,
+    /// What the season makes of both; 0 without one.
+    pub baseline: f64,
+}
+
+impl NormalRange {
+    /// Whether the range holds a value, once the season has come to another baseline.
+    fn holds(&self, value: f64, baseline: f64) -> bool {
+        (self.lower..=self.upper).contains(&(value - (baseline - self.baseline)))
+    }
+}
+
 /// Something that went wrong, from its first anomalous point on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
@@ -21,7 +39,7 @@ pub struct Incident {
     /// How many points were anomalous.
     pub anomalous: u64,
     /// What was normal when it began, where the detector knows.
-    pub bounds: Option<(f64, f64)>,
+    pub normal: Option<NormalRange>,
     /// When and why it was over.
     pub end: Option<(Timestamp, EndReason)>,
 }
@@ -86,8 +104,8 @@ impl fmt::Display for News {
 /// Makes incidents of the verdicts on one series.
 ///
 /// An incident opens with an anomalous point and closes after so many quiet ones in a row. Whether it
-/// recovered is told from the bounds that held when it began: when most of those quiet points lie
-/// within, the series is back; otherwise the detector has adapted. What becomes anomalous again within
+/// recovered is told from what was normal when it began: when most of those quiet points lie within,
+/// the season apart, the series is back; otherwise the detector has adapted. What becomes anomalous again within
 /// the cool-down continues the incident.
 ///
 /// ```
@@ -99,8 +117,8 @@ impl fmt::Display for News {
 /// let mut news = Vec::new();
 /// for i in 0..300 {
 ///     let value = if (200..203).contains(&i) { 99.0 } else { (i % 7) as f64 };
-///     let (point, bounds) = (at(i, value), mad.bounds());
-///     news.extend(incidents.observe(&point, mad.step(&point), bounds));
+///     let (point, normal) = (at(i, value), mad.normal_range());
+///     news.extend(incidents.observe(&point, mad.step(&point), normal));
 /// }
 /// assert!(matches!(news.as_slice(), [News::Opened(_), News::Continued(_), News::Continued(_), News::Closed(_)]));
 /// ```
@@ -111,7 +129,7 @@ pub struct Incidents {
     stale_after: Duration,
     /// The incident that is open, or was last.
     incident: Option<Incident>,
-    /// Points without alarm since, and how many of them lie within the bounds of the incident.
+    /// Points without alarm since, and how many of them lie what was normal before the incident.
     quiet: u64,
     within: u64,
     newest: Option<Timestamp>,
@@ -167,24 +185,23 @@ impl Incidents {
         self.incident.as_ref().filter(|incident| incident.end.is_none())
     }
 
-    /// Takes in what a detector said of a point. `bounds` are what was normal before it, where the
-    /// detector knows. Refused points are neither quiet nor anomalous.
+    /// Takes in what a detector said of a point, and what was normal before it, where the detector knows. Refused points are neither quiet nor anomalous.
     pub fn observe(
         &mut self,
         point: &Point,
         judged: Result<Verdict, Refusal>,
-        bounds: Option<(f64, f64)>,
+        normal: Option<NormalRange>,
     ) -> Option<News> {
         self.newest = self.newest.max(Some(point.time));
         self.is_stale = false;
         match judged {
-            Ok(verdict) if verdict.anomalous => Some(self.alarm(point, verdict.score, bounds)),
-            Ok(_) => self.quiet(point),
+            Ok(verdict) if verdict.anomalous => Some(self.alarm(point, verdict.score, normal)),
+            Ok(_) => self.quiet(point, normal),
             Err(_) => None,
         }
     }
 
-    fn alarm(&mut self, point: &Point, score: f64, bounds: Option<(f64, f64)>) -> News {
+    fn alarm(&mut self, point: &Point, score: f64, normal: Option<NormalRange>) -> News {
         let quiet = std::mem::take(&mut self.quiet);
         self.within = 0;
         match &mut self.incident {
@@ -204,7 +221,7 @@ impl Incidents {
                     score,
                     last: *point,
                     anomalous: 1,
-                    bounds,
+                    normal,
                     end: None,
                 };
                 News::Opened(*self.incident.insert(incident))
@@ -212,10 +229,13 @@ impl Incidents {
         }
     }
 
-    fn quiet(&mut self, point: &Point) -> Option<News> {
+    fn quiet(&mut self, point: &Point, now: Option<NormalRange>) -> Option<News> {
         self.quiet = self.quiet.saturating_add(1);
         let incident = self.incident.as_mut().filter(|incident| incident.end.is_none())?;
-        let is_within = incident.bounds.is_none_or(|(lower, upper)| (lower..=upper).contains(&point.value));
+        let is_within = incident.normal.is_none_or(|then| {
+            let baseline = now.map_or(then.baseline, |now| now.baseline);
+            then.holds(point.value, baseline)
+        });
         self.within += u64::from(is_within);
         if self.quiet < self.close_after {
             return None;
@@ -261,7 +281,8 @@ mod tests {
         let mut incidents = Incidents::default().with_close_after(3).unwrap().with_cool_down(4);
         let news = pattern.chars().enumerate().filter_map(|(i, kind)| {
             let judged = if kind == '?' { Err(Refusal::NotFinite) } else { verdict(kind == '!') };
-            let news = incidents.observe(&at(i as i64, value), judged, Some((0.0, 10.0)))?;
+            let normal = NormalRange { lower: 0.0, upper: 10.0, baseline: 0.0 };
+            let news = incidents.observe(&at(i as i64, value), judged, Some(normal))?;
             Some(match news {
                 News::Opened(_) => format!("opened {i}"),
                 News::Continued(_) => format!("continued {i}"),
@@ -280,6 +301,21 @@ mod tests {
         assert_eq!(told("!......!", 5.0), ["opened 0", "closed 3 recovered", "reopened 7"]);
         assert_eq!(told("!........!", 5.0), ["opened 0", "closed 3 recovered", "opened 9"]);
         assert_eq!(told("!.?.?", 5.0), ["opened 0"]);
+    }
+
+    #[test]
+    fn a_season_that_moves_on_is_no_recovery() {
+        let normal =
+            |baseline: f64| Some(NormalRange { lower: baseline - 5.0, upper: baseline + 5.0, baseline });
+        // Nine above normal at 40, and in the end back at 40 only because the season has fallen by nine.
+        for (off, reason) in [(9.0, EndReason::Adapted), (0.0, EndReason::Recovered)] {
+            let mut incidents = Incidents::default();
+            incidents.observe(&at(0, 49.0), verdict(true), normal(40.0));
+            let closed =
+                (1..=30).find_map(|i| incidents.observe(&at(i, 31.0 + off), verdict(false), normal(31.0)));
+            let Some(News::Closed(incident)) = closed else { panic!("still open") };
+            assert_eq!(incident.end.unwrap().1, reason);
+        }
     }
 
     #[test]

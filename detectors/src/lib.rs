@@ -57,7 +57,7 @@ pub mod testing;
 pub use detector::{Change, Counterfactual, Detector, Evidence, Explanation, Persist, Refusal, Verdict};
 pub use engine::{Amendment, Blame, BlameShare, Correction, Engine, Found, Observation, Step};
 pub use fleet::{Fleet, FleetMemory, Footprint, On, OnWindows};
-pub use incident::{EndReason, Incident, Incidents, News};
+pub use incident::{EndReason, Incident, Incidents, News, NormalRange};
 pub use mad::{Mad, MadMemory, steps_little};
 pub use peak::calibrated::{Budget, Calibrated, CalibratedMemory, Phases};
 pub use peak::classic::{Assessment, Classic, DayStatistics, Row, Rows, Weights};

@@ -11,7 +11,7 @@
 //! the other points takes its place. Without any spread, any other value is anomalous.
 
 use crate::series::{Counters, Duplicates, Feed, FeedRules, Point, Scaling, Sliding, Summary, Taken};
-use crate::{Counterfactual, Detector, Evidence, Explanation, Persist, Refusal, Verdict};
+use crate::{Counterfactual, Detector, Evidence, Explanation, NormalRange, Persist, Refusal, Verdict};
 use peak_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -140,12 +140,13 @@ impl Mad {
         Verdict { score, anomalous: off.abs() > self.reach * unit, p_value: None }
     }
 
-    /// The values beyond which a point like the newest is anomalous; `None` as long as there is no
+    /// Outside of this range a point like the newest is anomalous; `None` as long as there is no
     /// verdict.
     #[must_use]
-    pub fn bounds(&self) -> Option<(f64, f64)> {
+    pub fn normal_range(&self) -> Option<NormalRange> {
         let Bounds { median, units: [below, above] } = self.measure().ok()?;
-        Some((median - self.reach * below, median + self.reach * above))
+        let (lower, upper) = (median - self.reach * below, median + self.reach * above);
+        Some(NormalRange { lower, upper, baseline: 0.0 })
     }
 }
 
@@ -246,7 +247,8 @@ mod tests {
             .for_each(|i| mad.learn(&at(i, if i <= 50 { i as f64 } else { 50.0 + 10.0 * (i - 50) as f64 })));
         let Bounds { median, units } = mad.measure().unwrap();
         assert_eq!((median, units), (50.0, [NORMAL * 25.0, NORMAL * 250.0]));
-        assert_eq!(mad.bounds(), Some((median - 6.0 * units[0], median + 6.0 * units[1])));
+        let (lower, upper) = (median - 6.0 * units[0], median + 6.0 * units[1]);
+        assert_eq!(mad.normal_range(), Some(NormalRange { lower, upper, baseline: 0.0 }));
     }
 
     #[test]

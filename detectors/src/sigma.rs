@@ -34,7 +34,7 @@ pub use ballot::{Abstention, Ballot, SeriesTest, Vote};
 use crate::series::{
     Batch, Counters, Duplicates, Feed, FeedRules, Point, Scaling, Seasonality, Sliding, Summary, Taken,
 };
-use crate::{Counterfactual, Detector, Evidence, Explanation, Persist, Refusal, Verdict};
+use crate::{Counterfactual, Detector, Evidence, Explanation, NormalRange, Persist, Refusal, Verdict};
 use calibration::{Calibration, Deviation, Scale, Statistic, values_of};
 use peak_core::{Error, Result, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -299,14 +299,14 @@ impl SigmaEnsemble {
         if window.is_empty() { Vec::new() } else { self.settings.ballots(window, Subject::Last) }
     }
 
-    /// The bounds beyond which the newest value would have been rare enough for an alarm, in the units
-    /// of the series (of its rate, for a counter). `None` as long as there is no verdict.
+    /// Outside of this range the newest value would have been rare enough for an alarm, in the units of
+    /// the series (of its rate, for a counter). `None` as long as there is no verdict.
     #[must_use]
-    pub fn bounds(&self) -> Option<(f64, f64)> {
+    pub fn normal_range(&self) -> Option<NormalRange> {
         let (scale, _) = self.settings.deviations(&self.memory)?;
         let (lower, upper) = self.memory.calibration.bounds(scale, self.settings.rarity / 2.0);
         let baseline = self.memory.feed.baseline();
-        Some((lower + baseline, upper + baseline))
+        Some(NormalRange { lower: lower + baseline, upper: upper + baseline, baseline })
     }
 
     /// The votes on the newest point of a whole series, as of `now`, from nothing but that series: its
@@ -639,7 +639,7 @@ impl Detector<Point> for SigmaEnsemble {
         let value = with.memory.feed.window().last() + baseline;
         let mut evidence: Vec<Evidence> =
             ballots.iter().map(|ballot| evidence_of(ballot, baseline)).collect();
-        let Some((lower, upper)) = with.bounds() else {
+        let Some(NormalRange { lower, upper, .. }) = with.normal_range() else {
             let carrier = strongest(&ballots);
             return Ok(Explanation {
                 carried_by: carrier.into(),

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use peak_core::Timestamp;
-use peak_detectors::{Detector, Incidents, Mad, News, Point, SigmaEnsemble};
+use peak_detectors::{Detector, Incidents, Mad, News, NormalRange, Point, SigmaEnsemble};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -58,7 +58,7 @@ fn values(name: &str) -> Vec<Option<f64>> {
 /// What a detector says: how many points were refused and anomalous, and where incidents opened.
 fn outcome<D: Detector<Point>>(
     mut detector: D,
-    bounds: fn(&D) -> Option<(f64, f64)>,
+    normal: fn(&D) -> Option<NormalRange>,
     values: &[Option<f64>],
 ) -> String {
     let mut incidents = Incidents::default();
@@ -66,7 +66,7 @@ fn outcome<D: Detector<Point>>(
     for (i, value) in values.iter().enumerate() {
         let Some(value) = value else { continue };
         let point = Point::new(Timestamp::from_millis(i as i64 * 60_000).unwrap(), *value);
-        let before = bounds(&detector);
+        let before = normal(&detector);
         let judged = detector.step(&point);
         match judged {
             Err(_) => refused += 1,
@@ -95,10 +95,10 @@ fn every_series_detector_says_of_every_case_what_is_expected() {
     for case in &cases {
         let values = values(&case.name);
         for (name, said) in [
-            ("sigma", outcome(SigmaEnsemble::default(), SigmaEnsemble::bounds, &values)),
+            ("sigma", outcome(SigmaEnsemble::default(), SigmaEnsemble::normal_range, &values)),
             ("skyline", outcome(SigmaEnsemble::skyline(), |_| None, &values)),
-            ("mad", outcome(Mad::default(), Mad::bounds, &values)),
-            ("double mad", outcome(Mad::double(), Mad::bounds, &values)),
+            ("mad", outcome(Mad::default(), Mad::normal_range, &values)),
+            ("double mad", outcome(Mad::double(), Mad::normal_range, &values)),
         ] {
             if case.expect.get(name) != Some(&said) {
                 wrong.push(format!("{} ({}): {name}: {said}", case.name, case.why));

@@ -15,7 +15,7 @@ use clap::Parser;
 use comfy_table::Table;
 use peak_core::{Timestamp, Tz};
 use peak_detectors::series::Seasonality;
-use peak_detectors::{Detector, Incidents, Mad, News, Point, SigmaEnsemble};
+use peak_detectors::{Detector, Incidents, Mad, News, NormalRange, Point, SigmaEnsemble};
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal, Normal, Poisson};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -85,7 +85,7 @@ struct Told {
 
 fn watch<D: Detector<Point>>(
     mut detector: D,
-    bounds: impl Fn(&D) -> Option<(f64, f64)>,
+    normal: impl Fn(&D) -> Option<NormalRange>,
     values: &[f64],
 ) -> Told {
     let (mut incidents, mut told) = (Incidents::default(), Told::default());
@@ -95,8 +95,8 @@ fn watch<D: Detector<Point>>(
             detector.learn(&point);
             continue;
         }
-        // Bounds are those before the point; they are only needed where an incident may open.
-        let before = if incidents.open().is_none() { bounds(&detector) } else { None };
+        // What was normal before the point; it is only needed where an incident may open.
+        let before = if incidents.open().is_none() { normal(&detector) } else { None };
         let judged = detector.step(&point);
         if judged.is_ok_and(|verdict| verdict.anomalous) {
             told.anomalous.push(minute);
@@ -119,11 +119,11 @@ fn run(which: Which, feed: Feed, values: &[f64]) -> Told {
     match which {
         Which::Default if feed == Feed::DailySine => {
             let ensemble = SigmaEnsemble::default().with_seasonality(Seasonality::Weekly(Tz::UTC));
-            watch(ensemble, SigmaEnsemble::bounds, values)
+            watch(ensemble, SigmaEnsemble::normal_range, values)
         }
-        Which::Default => watch(SigmaEnsemble::default(), SigmaEnsemble::bounds, values),
+        Which::Default => watch(SigmaEnsemble::default(), SigmaEnsemble::normal_range, values),
         Which::Skyline => watch(SigmaEnsemble::skyline(), |_| None, values),
-        Which::Mad => watch(Mad::default(), Mad::bounds, values),
+        Which::Mad => watch(Mad::default(), Mad::normal_range, values),
     }
 }
 

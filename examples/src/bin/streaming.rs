@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use peak_core::{Timestamp, Tz};
 use peak_detectors::series::Seasonality;
-use peak_detectors::{Detector, Incidents, News, Point, SigmaEnsemble};
+use peak_detectors::{Detector, Incidents, News, NormalRange, Point, SigmaEnsemble};
 use plotters::prelude::*;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ struct Arguments {
 /// A point, what was normal before it, and whether it was anomalous.
 struct Seen {
     point: Point,
-    bounds: Option<(f64, f64)>,
+    normal: Option<NormalRange>,
     anomalous: bool,
 }
 
@@ -57,15 +57,15 @@ fn main() -> Result<()> {
         for news in std::iter::from_fn(|| incidents.tick(point.time)) {
             println!("{} {news}", point.time);
         }
-        let bounds = ensemble.bounds();
+        let normal = ensemble.normal_range();
         let judged = ensemble.step(&point);
         let anomalous = judged.is_ok_and(|verdict| verdict.anomalous);
-        match incidents.observe(&point, judged, bounds) {
+        match incidents.observe(&point, judged, normal) {
             Some(News::Continued(_)) | None => {}
             Some(news) => println!("{} {news}", point.time),
         }
         if arguments.svg.is_some() {
-            seen.push(Seen { point, bounds, anomalous });
+            seen.push(Seen { point, normal, anomalous });
         }
     }
     if let Some(incident) = incidents.open() {
@@ -124,11 +124,12 @@ fn draw(path: &Path, seen: &[Seen]) -> Result<()> {
         .x_label_formatter(&date)
         .draw()
         .map_err(|error| failed(&error))?;
-    let band = |side: fn((f64, f64)) -> f64| {
-        seen.iter().filter_map(move |seen| Some((millis(seen), side(seen.bounds?).clamp(floor, ceiling))))
+    let band = |side: fn(NormalRange) -> f64| {
+        seen.iter().filter_map(move |seen| Some((millis(seen), side(seen.normal?).clamp(floor, ceiling))))
     };
-    let outline: Vec<(i64, f64)> =
-        band(|b| b.1).chain(band(|b| b.0).collect::<Vec<_>>().into_iter().rev()).collect();
+    let outline: Vec<(i64, f64)> = band(|normal| normal.upper)
+        .chain(band(|normal| normal.lower).collect::<Vec<_>>().into_iter().rev())
+        .collect();
     chart
         .draw_series([Polygon::new(outline, BAND.filled())])
         .map_err(|error| failed(&error))?
