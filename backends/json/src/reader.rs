@@ -57,7 +57,12 @@ fn read_known(
 ) -> bool {
     let &Frame { position, bytes, is_known } = frame;
     let is_known = is_known || shapes.read(bytes).is_some_and(|extent| extent.bytes == bytes.len());
-    is_known && read_record(&source.schema, position, |field| shapes.value(bytes, field), visit).is_ok()
+    if !is_known {
+        return false;
+    }
+    // At once, which takes less time than value by value.
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    read_record(&source.schema, position, |field| shapes.value(text, field), visit).is_ok()
 }
 
 /// Reads any record; returns the object that it is.
