@@ -162,14 +162,11 @@ impl Counts {
     /// The memory that the counts take, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.heap_bytes()
-    }
-
-    pub(crate) fn heap_bytes(&self) -> usize {
-        match &self.0 {
-            Store::Exact(labels) => labels.heap_bytes(),
-            Store::Bounded(sketch) => sketch.memory_bytes(),
-        }
+        size_of::<Self>()
+            + match &self.0 {
+                Store::Exact(labels) => labels.heap_bytes(),
+                Store::Bounded(sketch) => sketch.memory_bytes(),
+            }
     }
 
     /// Gives up exactness for bounded memory: at most about half of what the counts take now, and no

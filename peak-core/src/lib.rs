@@ -43,6 +43,7 @@
 //! ```
 
 mod baseline;
+mod bytes;
 mod counts;
 mod error;
 mod exact;

@@ -13,12 +13,12 @@
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use peak_benches::{cpu_seconds, median, memory_bytes, mix};
 use peak_core::{CountMoments, GlobalTable, Key, KeyWindow, Schema, Share, Span, Timestamp, Tz, Window};
 use peak_detectors::{Classic, Engine, Peak};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// Measures tables of very many keys.
@@ -113,22 +113,14 @@ impl Feed {
     }
 }
 
-/// A number that looks random (SplitMix64).
-fn mix(i: u64) -> u64 {
-    let mut z = i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 fn learn(feed: &Feed, args: &Args) -> Result<()> {
     let mut table = GlobalTable::new(Duration::from_secs(86_400 * args.windows as u64));
     let mut seconds = Vec::new();
     for (day, &span) in feed.days.iter().enumerate() {
         let windows = feed.windows(day);
-        let clock = Clock::now();
+        let start = cpu_seconds();
         table.learn(span, &windows)?;
-        seconds.push(clock.seconds());
+        seconds.push(cpu_seconds() - start);
     }
     let bytes: usize = table.iter().map(|(_, baseline)| baseline.memory_bytes()).sum();
     print("learn the first window", args, rate(args, &mut seconds[..1]));
@@ -150,9 +142,9 @@ fn observe(feed: &Feed, args: &Args, rule: &str) -> Result<()> {
     let mut seconds = Vec::new();
     for (day, &span) in feed.days.iter().enumerate() {
         let windows = feed.windows(day);
-        let clock = Clock::now();
+        let start = cpu_seconds();
         let step = engine.observe(span, &feed.schema, &windows)?;
-        seconds.push(clock.seconds());
+        seconds.push(cpu_seconds() - start);
         ensure!(day == 0 || step.refused.len() <= 1, "{:?}", step.refused);
     }
     print(&format!("judge and learn, {rule}"), args, rate(args, &mut seconds[args.windows..]));
@@ -172,28 +164,12 @@ fn observe(feed: &Feed, args: &Args, rule: &str) -> Result<()> {
 fn timed(runs: usize, mut run: impl FnMut() -> Result<()>) -> Result<[Vec<f64>; 2]> {
     let mut seconds = [Vec::new(), Vec::new()];
     for _ in 0..runs {
-        let (clock, wall) = (Clock::now(), Instant::now());
+        let (start, wall) = (cpu_seconds(), Instant::now());
         run()?;
-        seconds[0].push(clock.seconds());
+        seconds[0].push(cpu_seconds() - start);
         seconds[1].push(wall.elapsed().as_secs_f64());
     }
     Ok(seconds)
-}
-
-/// A point in the processor's time of this thread, or in time where that is not known.
-struct Clock(Duration);
-
-impl Clock {
-    fn now() -> Self {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-        let nanos = text.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
-        Clock(nanos.map_or_else(|| START.elapsed(), Duration::from_nanos))
-    }
-
-    fn seconds(&self) -> f64 {
-        (Clock::now().0 - self.0).as_secs_f64()
-    }
 }
 
 /// What an engine takes that was loaded, and what saving it takes on top.
@@ -210,13 +186,13 @@ fn in_its_own_process(path: &Path, rule: &str, args: &Args) -> Result<Value> {
 
 fn load_and_save(path: &Path, rule: &str) -> Result<Value> {
     let schema = Feed::new(1, 1)?.schema;
-    let before = memory("VmRSS:");
+    let before = memory_bytes("VmRSS");
     let beside = path.with_extension("again");
     let engine = Engine::open(path, detector(rule, &schema))?;
-    let (loaded, load_peak) = (memory("VmRSS:"), memory("VmHWM:"));
+    let (loaded, load_peak) = (memory_bytes("VmRSS"), memory_bytes("VmHWM"));
     std::fs::rename(path, &beside)?;
     engine.save()?;
-    let save_peak = memory("VmHWM:");
+    let save_peak = memory_bytes("VmHWM");
     ensure!(std::fs::read(path)? == std::fs::read(&beside)?, "what was loaded is not what was saved");
     let over = |bytes: Option<u64>| Some(bytes?.saturating_sub(before?));
     Ok(
@@ -224,24 +200,12 @@ fn load_and_save(path: &Path, rule: &str) -> Result<Value> {
     )
 }
 
-/// A figure of this process, in bytes.
-fn memory(name: &str) -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    Some(1_024 * line.split_whitespace().next()?.parse::<u64>().ok()?)
-}
-
-fn median(seconds: &mut [f64]) -> f64 {
-    seconds.sort_unstable_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
-}
-
 fn rate(args: &Args, seconds: &mut [f64]) -> Value {
-    json!({ "keys_per_second": (args.keys as f64 / median(seconds)).round(), "runs": seconds.len() })
+    json!({ "keys_per_second": (args.keys as f64 / median(seconds.to_vec())).round(), "runs": seconds.len() })
 }
 
 fn throughput(bytes: u64, [seconds, wall]: &mut [Vec<f64>; 2]) -> Value {
-    let [rate, wall] = [seconds, wall].map(|seconds| (bytes as f64 / 1e6 / median(seconds)).round());
+    let [rate, wall] = [seconds, wall].map(|seconds| (bytes as f64 / 1e6 / median(seconds.to_vec())).round());
     json!({ "megabytes_per_second": rate, "by_the_wall": wall, "megabytes": bytes / 1_000_000 })
 }
 

@@ -17,6 +17,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use clap::Parser;
+use peak_benches::{cpu_seconds, median, memory_bytes};
 use peak_core::{Key, Timestamp};
 use peak_detectors::{Detector, Fleet, Point, SigmaEnsemble};
 use rand::SeedableRng;
@@ -62,28 +63,6 @@ fn noise() -> impl Iterator<Item = f64> {
     std::iter::repeat_with(move || normal.sample(&mut rng))
 }
 
-/// The processor time of this thread in seconds, where the system tells; otherwise that of the clock. A
-/// busy machine lengthens the latter only.
-fn seconds(start: Instant) -> f64 {
-    let read = || {
-        let status = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-        Some(status.split_whitespace().next()?.parse::<f64>().ok()? * 1e-9)
-    };
-    read().unwrap_or_else(|| start.elapsed().as_secs_f64())
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_unstable_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-/// The resident memory in bytes, where the system tells.
-fn resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
-}
-
 fn main() {
     let arguments = Arguments::parse();
     let ensemble = if arguments.skyline { SigmaEnsemble::skyline() } else { SigmaEnsemble::default() };
@@ -99,7 +78,6 @@ fn speed(arguments: &Arguments, ensemble: &SigmaEnsemble) -> serde_json::Value {
     let Arguments { window, series, threads, rounds, .. } = *arguments;
     let mut values = noise();
 
-    let origin = Instant::now();
     // One series, in the cache.
     let mut one = ensemble.clone();
     (0..2 * window).for_each(|i| one.learn(&Point::new(at(i), values.next().unwrap())));
@@ -109,11 +87,11 @@ fn speed(arguments: &Arguments, ensemble: &SigmaEnsemble) -> serde_json::Value {
         (0..5)
             .map(|_| {
                 let mut one = one.clone();
-                let start = seconds(origin);
+                let start = cpu_seconds();
                 for point in &points {
                     black_box(one.step(point)).ok();
                 }
-                (seconds(origin) - start) / points.len() as f64
+                (cpu_seconds() - start) / points.len() as f64
             })
             .collect(),
     );
@@ -123,12 +101,12 @@ fn speed(arguments: &Arguments, ensemble: &SigmaEnsemble) -> serde_json::Value {
         (0..5)
             .map(|_| {
                 let mut one = one.clone();
-                let start = seconds(origin);
+                let start = cpu_seconds();
                 for point in &points {
                     one.learn(point);
                     black_box(one.assess()).ok();
                 }
-                (seconds(origin) - start) / points.len() as f64
+                (cpu_seconds() - start) / points.len() as f64
             })
             .collect(),
     );
@@ -140,19 +118,19 @@ fn speed(arguments: &Arguments, ensemble: &SigmaEnsemble) -> serde_json::Value {
     let batch = median(
         (0..5)
             .map(|_| {
-                let start = seconds(origin);
+                let start = cpu_seconds();
                 for _ in 0..TIMES {
                     black_box(ensemble.assess_series(&times, black_box(&whole), times[window - 1]))
                         .unwrap()
                         .ok();
                 }
-                (seconds(origin) - start) / TIMES as f64
+                (cpu_seconds() - start) / TIMES as f64
             })
             .collect(),
     );
 
     // All series, a point each in every round.
-    let before = resident();
+    let before = memory_bytes("VmRSS");
     let prototype = ensemble.clone();
     let mut fleet = Fleet::new(move |_| prototype.clone());
     let keys: Vec<Key> = (0..series).map(|i| Key::new([format!("series-{i}")])).collect();
@@ -164,14 +142,14 @@ fn speed(arguments: &Arguments, ensemble: &SigmaEnsemble) -> serde_json::Value {
     for minute in 0..window {
         fleet.step(&round(minute), NonZeroUsize::new(2).unwrap());
     }
-    let resident = resident().zip(before).map(|(after, before)| after.saturating_sub(before));
+    let resident = memory_bytes("VmRSS").zip(before).map(|(after, before)| after.saturating_sub(before));
     let mut elapsed = Vec::new();
     for minute in window..window + rounds {
         let points = round(minute);
-        let (start, clock) = (seconds(origin), Instant::now());
+        let (start, clock) = (cpu_seconds(), Instant::now());
         black_box(fleet.step(&points, threads));
         let one_thread = threads.get() == 1;
-        elapsed.push(if one_thread { seconds(origin) - start } else { clock.elapsed().as_secs_f64() });
+        elapsed.push(if one_thread { cpu_seconds() - start } else { clock.elapsed().as_secs_f64() });
     }
     let elapsed = median(elapsed);
     json!({

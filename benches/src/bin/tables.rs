@@ -38,13 +38,13 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
+use peak_benches::{cpu_seconds, median, memory_bytes, mix};
 use peak_core::{
     KeyWindow, LocalTables, MemoryBudget, Record, Report, Schema, Source, Span, Timestamp, Windows,
 };
 use peak_json::{Files, JsonFiles};
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -112,7 +112,7 @@ fn main() -> Result<()> {
         "wall_s": round(wall),
         "cpu_s": round(cpu),
         "source_s": source_s.map(round),
-        "rss_mb": peak_memory_mb()?,
+        "rss_mb": memory_bytes("VmHWM").map(|bytes| bytes >> 20),
         "bounded": bounded,
         "check": check,
     });
@@ -179,10 +179,7 @@ fn bounds(feed: &Feed, windows: &Windows, budget: usize) -> Result<()> {
         errors.push((error, relative(guess.max() as f64, truth.max() as f64), uncertainty));
     }
     let share = |within: u64| round(within as f64 / estimated as f64);
-    let median = |mut errors: Vec<f64>| {
-        errors.sort_unstable_by(f64::total_cmp);
-        errors.get(errors.len() / 2).copied()
-    };
+    ensure!(estimated > 0, "the budget lasts, there is nothing to compare");
     let result = json!({
         "op": "bounds",
         "keys and windows": bounded.len(),
@@ -395,14 +392,6 @@ fn make(file: &Path, made_up: &MadeUp) -> Result<()> {
     Ok(out.into_inner()?.sync_all()?)
 }
 
-/// SplitMix64: a good hash of a counter.
-fn mix(i: u64) -> u64 {
-    let i = i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let i = (i ^ (i >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let i = (i ^ (i >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    i ^ (i >> 31)
-}
-
 /// A number below `most` whose frequency falls with its size, from one that is even below 2²⁰.
 fn heavy(even: u64, most: u64) -> u64 {
     ((1 << 20) / (even + 1) - 1) % most
@@ -414,20 +403,6 @@ fn write_digest(sample: u64, digest: &mut [u8; 40]) {
     for (i, digit) in digest.iter_mut().enumerate() {
         *digit = DIGITS[(words[i / 16] >> (4 * (i % 16))) as usize & 15];
     }
-}
-
-/// The time that all threads of this process spent on a processor.
-fn cpu_seconds() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-/// The most memory that the process had.
-fn peak_memory_mb() -> Result<Option<u64>> {
-    let Ok(status) = fs::read_to_string("/proc/self/status") else { return Ok(None) };
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB"));
-    Ok(kilobytes.map(|number| number.trim().parse::<u64>()).transpose()?.map(|kilobytes| kilobytes / 1024))
 }
 
 fn round(x: f64) -> f64 {

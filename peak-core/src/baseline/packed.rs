@@ -7,11 +7,11 @@
 //! usual.
 
 use super::Past;
+use crate::bytes::Bytes;
 use crate::{CountMoments, Span, Timestamp};
-use serde::de::{Error, Visitor};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
-use std::fmt;
 
 /// A queue of windows in order of their ends: appended behind, forgotten from the front.
 #[derive(Clone, Default)]
@@ -152,33 +152,6 @@ impl<'de> Deserialize<'de> for Packed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (first, Bytes(bytes)) = Deserialize::deserialize(deserializer)?;
         Packed::from_parts(first, bytes).map_err(Error::custom)
-    }
-}
-
-/// Bytes that are stored as bytes, not as a list of numbers.
-struct Bytes<T>(T);
-
-impl Serialize for Bytes<&[u8]> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes<Vec<u8>> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(Bytes(()))
-    }
-}
-
-impl Visitor<'_> for Bytes<()> {
-    type Value = Bytes<Vec<u8>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("bytes")
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-        Ok(Bytes(bytes.to_vec()))
     }
 }
 

@@ -5,10 +5,10 @@ use super::Uncertainty;
 use super::label::Packed;
 use super::labels::Labels;
 use crate::CountMoments;
+use crate::bytes::Bytes;
 use datasketches::hll::{Coupon, HllSketch, HllType, HllUnion};
-use serde::de::{self, Visitor};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::fmt;
 
 /// Bounded counts. With a precision p they take about 2^p · 10 bytes for labels like digests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -226,27 +226,14 @@ impl Distinct {
 
 impl Serialize for Distinct {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0.serialize())
+        Bytes(&*self.0.serialize()).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Distinct {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(Bytes)
-    }
-}
-
-struct Bytes;
-
-impl Visitor<'_> for Bytes {
-    type Value = Distinct;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the bytes of a HyperLogLog sketch")
-    }
-
-    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Distinct, E> {
-        HllSketch::deserialize(bytes).map(Distinct).map_err(E::custom)
+        let Bytes(bytes) = Bytes::<Vec<u8>>::deserialize(deserializer)?;
+        HllSketch::deserialize(&bytes).map(Distinct).map_err(Error::custom)
     }
 }
 
