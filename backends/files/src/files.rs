@@ -1,6 +1,7 @@
 //! Sets of inputs, opened one at a time.
 
 use flate2::read::MultiGzDecoder;
+use memchr::memmem::Finder;
 use peak_core::{Error, ErrorKind, Result};
 use std::fmt;
 use std::fs::{self, File};
@@ -110,33 +111,67 @@ impl Files {
     /// All inputs, in shares of about the same size before decompression that can be read at the same
     /// time. One after the other, their parts are what [`open`](Self::open) gives.
     ///
-    /// A file that is not compressed and whose beginning, up to some kilobytes, `is_lines` says yes to is
-    /// cut, but only behind a line end. Other inputs are part of one share as a whole.
+    /// A file that is not compressed is cut, where `cut` says so from its beginning: its first bytes, up
+    /// to some kilobytes. Other inputs are part of one share as a whole.
     #[must_use]
-    pub fn shares(&self, shares: NonZeroUsize, is_lines: impl Fn(&[u8]) -> bool) -> Vec<Vec<Part<'_>>> {
+    pub fn shares(&self, shares: NonZeroUsize, cut: impl Fn(&[u8]) -> Option<Cut>) -> Vec<Vec<Part<'_>>> {
         let sizes: Vec<u64> = self.origins.iter().map(|origin| origin.bytes().unwrap_or(0)).collect();
         let share_bytes = sizes.iter().sum::<u64>().div_ceil(shares.get() as u64).max(1);
         let mut found: Vec<Vec<Part<'_>>> = (0..shares.get()).map(|_| Vec::new()).collect();
         // Where the present input begins, as if all were one.
         let mut begin = 0;
         for (origin, size) in self.origins.iter().zip(sizes) {
-            let mut add = |start: u64, end: Option<u64>, middle: u64| {
+            let mut add = |start: u64, end: Option<u64>, middle: u64, cut: &Option<Cut>| {
                 let share = usize::try_from(middle / share_bytes).unwrap_or(usize::MAX);
-                let part = Part { origin, start, end, read: self.read.as_ref() };
+                let part = Part { origin, start, end, cut: cut.clone(), read: self.read.as_ref() };
                 found[share.min(shares.get() - 1)].push(part);
             };
             let wanted = (1..shares.get() as u64).map(|share| share * share_bytes);
             let wanted = wanted.filter_map(|cut| cut.checked_sub(begin)).filter(|&cut| 0 < cut && cut < size);
             let mut start = 0;
             // Where a file cannot be cut, its parts are read as one; what is wrong with it shows then.
-            for cut in origin.cuts(wanted, &is_lines).unwrap_or_default() {
-                add(start, Some(cut), begin + start.midpoint(cut));
-                start = cut;
+            let (cut, places) = origin.cuts(wanted, &cut).unwrap_or_default();
+            for place in places {
+                add(start, Some(place), begin + start.midpoint(place), &cut);
+                start = place;
             }
-            add(start, None, begin + start.midpoint(size.max(start)));
+            add(start, None, begin + start.midpoint(size.max(start)), &cut);
             begin += size;
         }
         found
+    }
+}
+
+/// Where a file may be cut into parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cut {
+    /// Behind line ends.
+    BehindLineEnd,
+    /// In front of these bytes, where a comma stands before them.
+    Before(Vec<u8>),
+}
+
+impl Cut {
+    /// How much is searched for a place to cut.
+    const MOST_BYTES: usize = 16 << 20;
+    const CHUNK: u64 = 256 << 10;
+
+    /// The number of bytes up to the next place.
+    fn find(&self, file: &mut impl BufRead) -> io::Result<Option<u64>> {
+        let begin = match self {
+            Cut::BehindLineEnd => return file.skip_until(b'\n').map(|bytes| Some(bytes as u64)),
+            Cut::Before(begin) => Finder::new(begin),
+        };
+        let (mut bytes, mut searched) = (Vec::new(), 0);
+        while bytes.len() < Self::MOST_BYTES && file.by_ref().take(Self::CHUNK).read_to_end(&mut bytes)? > 0 {
+            let mut places = begin.find_iter(&bytes[searched..]).map(|more| searched + more);
+            let place = places.find(|&place| bytes[..place].trim_ascii_end().ends_with(b","));
+            if let Some(place) = place {
+                return Ok(Some(place as u64));
+            }
+            searched = bytes.len().saturating_sub(begin.needle().len());
+        }
+        Ok(None)
     }
 }
 
@@ -147,6 +182,7 @@ pub struct Part<'a> {
     start: u64,
     /// `None` for the end of the input.
     end: Option<u64>,
+    cut: Option<Cut>,
     read: Option<&'a Arc<AtomicU64>>,
 }
 
@@ -157,13 +193,31 @@ impl Part<'_> {
         self.start > 0
     }
 
+    /// Whether another part of the same file begins where it ends.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Where its file was cut; `None` for a whole one.
+    #[must_use]
+    pub fn cut(&self) -> Option<&Cut> {
+        self.cut.as_ref().filter(|_| self.is_continued() || self.is_cut_off())
+    }
+
+    /// The whole input.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        Part { origin: self.origin, start: 0, end: None, cut: None, read: self.read }
+    }
+
     /// Opens it.
     ///
     /// # Errors
     /// As [`Files::open`].
     pub fn open(&self) -> Result<Input> {
         match self.origin {
-            Origin::Path(path) if self.start > 0 || self.end.is_some() => {
+            Origin::Path(path) if self.is_continued() || self.is_cut_off() => {
                 self.open_range(path).map_err(|source| Error::io(path.display(), source))
             }
             whole => whole.open(self.read),
@@ -191,31 +245,31 @@ impl Origin {
         }
     }
 
-    /// The first line ends at or behind the places where cuts are wanted.
+    /// The first places for a cut at or behind those where one is wanted.
     fn cuts(
         &self,
         wanted: impl Iterator<Item = u64>,
-        is_lines: impl Fn(&[u8]) -> bool,
-    ) -> io::Result<Vec<u64>> {
-        let Origin::Path(path) = self else { return Ok(Vec::new()) };
+        cut: impl Fn(&[u8]) -> Option<Cut>,
+    ) -> io::Result<(Option<Cut>, Vec<u64>)> {
+        let Origin::Path(path) = self else { return Ok(Default::default()) };
         let mut wanted = wanted.peekable();
         // Opening a pipe may block, and takes what is in it.
         if wanted.peek().is_none() || !fs::metadata(path)?.is_file() {
-            return Ok(Vec::new());
+            return Ok(Default::default());
         }
         let mut file = BufReader::new(File::open(path)?);
         let head = head(&mut file, 4096)?;
-        if is_gzip(&head) || is_zstd(&head) || !is_lines(head.strip_prefix(MARK).unwrap_or(&head)) {
-            return Ok(Vec::new());
+        if is_gzip(&head) || is_zstd(&head) {
+            return Ok(Default::default());
         }
-        let mut cuts = Vec::new();
+        let Some(cut) = cut(head.strip_prefix(MARK).unwrap_or(&head)) else { return Ok(Default::default()) };
+        let mut places = Vec::new();
         for from in wanted {
-            let cut = file.seek(SeekFrom::Start(from))? + file.skip_until(b'\n')? as u64;
-            if cuts.last().is_none_or(|&last| last < cut) {
-                cuts.push(cut);
-            }
+            let from = file.seek(SeekFrom::Start(from))?;
+            let place = cut.find(&mut file)?.map(|bytes| from + bytes);
+            places.extend(place.filter(|place| places.last().is_none_or(|last| last < place)));
         }
-        Ok(cuts)
+        Ok((Some(cut), places))
     }
 
     fn open_raw(&self) -> Result<(Arc<str>, Box<dyn Read + Send>)> {
@@ -475,7 +529,9 @@ mod tests {
         let paths = ["1", "2", "3", "4", "5", "6"].map(path);
         for shares in 1..=9 {
             let files = Files::paths(&paths).join(Files::stream("pipe", "piped".as_bytes()));
-            let shares = files.shares(NonZeroUsize::new(shares).unwrap(), |head| !head.starts_with(b"x"));
+            let shares = files.shares(NonZeroUsize::new(shares).unwrap(), |head| {
+                (!head.starts_with(b"x")).then_some(Cut::BehindLineEnd)
+            });
             let mut whole = String::new();
             for part in shares.iter().flatten() {
                 assert!(!part.is_continued() || whole.ends_with('\n'));
@@ -491,9 +547,35 @@ mod tests {
                 |part: &Part<'_>| io::copy(&mut part.open().unwrap(), &mut io::sink()).unwrap() as usize;
             share.iter().map(size).sum::<usize>()
         };
-        let sizes: Vec<_> = files.shares(NonZeroUsize::new(4).unwrap(), |_| true).iter().map(sizes).collect();
+        let shares = files.shares(NonZeroUsize::new(4).unwrap(), |_| Some(Cut::BehindLineEnd));
+        let sizes: Vec<_> = shares.iter().map(sizes).collect();
         let share = lines.len() / 2;
         assert!(sizes.iter().all(|size| (share - 9..=share + 9).contains(size)), "{sizes:?} of {share}");
+    }
+
+    #[test]
+    fn a_cut_in_front_of_an_element_needs_a_comma_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("array");
+        let long = "x".repeat(300 << 10);
+        fs::write(&path, format!("[{{a:{long}{{a:1}} ,\n {{a:2}}]")).unwrap();
+        let files = Files::paths([&path]);
+        let shares = files.shares(NonZeroUsize::new(3).unwrap(), |head| {
+            assert!(head.starts_with(b"[{a:x"));
+            Some(Cut::Before(b"{a:".to_vec()))
+        });
+        let parts: Vec<&Part<'_>> = shares.iter().flatten().collect();
+        let texts = parts.iter().map(|part| {
+            let mut text = String::new();
+            part.open().unwrap().read_to_string(&mut text).unwrap();
+            text
+        });
+        let texts: Vec<String> = texts.collect();
+        assert_eq!(texts[1..], ["{a:2}]"]);
+        assert!(texts[0].ends_with("{a:1} ,\n "));
+        assert!(parts[0].is_cut_off() && !parts[0].is_continued() && parts[1].is_continued());
+        assert_eq!(parts[1].cut(), Some(&Cut::Before(b"{a:".to_vec())));
+        assert_eq!(parts[1].whole().cut(), None);
     }
 
     #[test]

@@ -23,5 +23,5 @@
 mod files;
 mod record;
 
-pub use files::{Files, Input, Part};
+pub use files::{Cut, Files, Input, Part};
 pub use record::{Rule, Value, read_record};

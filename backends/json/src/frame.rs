@@ -24,6 +24,8 @@ pub(crate) struct Framer<R> {
     position: Position,
     most_bytes: usize,
     state: State,
+    /// Whether the input may end in front of an element, because another part of the file goes on there.
+    is_cut_off: bool,
 }
 
 /// What comes next.
@@ -51,12 +53,29 @@ impl<R: Read> Framer<R> {
             position: Position { file: name, record: 0, line: 1 },
             most_bytes,
             state: State::Start,
+            is_cut_off: false,
         }
     }
 
-    /// The same for lines that follow others; records and lines are counted from there.
-    pub(crate) fn continued(name: Arc<str>, input: R, most_bytes: usize) -> Self {
-        Framer { state: State::Line, ..Framer::new(name, input, most_bytes) }
+    /// Begins at a line behind others; records and lines are counted from there.
+    pub(crate) fn at_line(self) -> Self {
+        Framer { state: State::Line, ..self }
+    }
+
+    /// Begins at an element of an array behind others; records and lines are counted from there.
+    pub(crate) fn at_element(self) -> Self {
+        Framer { state: State::Element, ..self }
+    }
+
+    /// Another part of the file goes on where the input ends.
+    pub(crate) fn cut_off(self) -> Self {
+        Framer { is_cut_off: true, ..self }
+    }
+
+    /// Whether it has come to the end of a part of an array in front of an element, so that the next
+    /// part may begin there.
+    pub(crate) fn is_before_element(&self) -> bool {
+        matches!(self.state, State::Element) && self.input.unread().is_empty()
     }
 
     /// How many records there were so far, and how many line ends up to the end of the last one.
@@ -102,6 +121,7 @@ impl<R: Read> Framer<R> {
                     State::AfterArray
                 }
                 (State::Line | State::AfterArray, None) | (State::End, _) => return Ok(false),
+                (State::Element, None) if self.is_cut_off => return Ok(false),
                 _ => return Ok(true),
             };
         }

@@ -43,8 +43,10 @@
 //! that come and go and several kinds of records in one feed cost little.
 //!
 //! [`JsonFiles::threads`] divides the inputs among threads in stretches of about the same size. A file
-//! of lines that is not compressed is cut at line ends. An array, a compressed file and a stream are
-//! read by one thread each, so it takes several of those to gain from several threads.
+//! that is not compressed is cut: lines at line ends, an array where an element begins as its first one
+//! does, with the same key. (Should that be no element after all, the file is read again in one piece.)
+//! A compressed file and a stream are read by one thread each, so it takes several of those to gain from
+//! several threads.
 //!
 //! # Fields
 //!

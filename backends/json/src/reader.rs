@@ -4,7 +4,7 @@ use crate::JsonFiles;
 use crate::frame::{Frame, Framer};
 use crate::shape::Shapes;
 use peak_core::{Record, Rejection, Result};
-use peak_files::{Input, read_record};
+use peak_files::{Cut, Input, Part, read_record};
 
 /// The records of one input, or of a part of it.
 pub(crate) struct Reader<'a> {
@@ -19,10 +19,18 @@ impl<'a> Reader<'a> {
         Reader { source, framer, shapes: Shapes::new(&source.fields) }
     }
 
-    /// Reads lines that follow others; records and lines are counted from there.
-    pub(crate) fn continued(source: &'a JsonFiles, input: Input) -> Self {
-        let framer = Framer::continued(input.name().clone(), input, source.max_record_bytes);
-        Reader { source, framer, shapes: Shapes::new(&source.fields) }
+    /// Reads a part of an input; records and lines are counted from its beginning.
+    pub(crate) fn of_part(source: &'a JsonFiles, part: &Part<'_>) -> Result<Self> {
+        let Reader { mut framer, .. } = Reader::new(source, part.open()?);
+        framer = match part.cut() {
+            Some(Cut::BehindLineEnd) if part.is_continued() => framer.at_line(),
+            Some(Cut::Before(_)) if part.is_continued() => framer.at_element(),
+            _ => framer,
+        };
+        if part.is_cut_off() {
+            framer = framer.cut_off();
+        }
+        Ok(Reader { source, framer, shapes: Shapes::new(&source.fields) })
     }
 
     /// Hands the next record to `visit`, or says why it is a bad one; `None` at the end.
@@ -40,6 +48,11 @@ impl<'a> Reader<'a> {
             shapes.learn(object);
             Ok(())
         })))
+    }
+
+    /// Whether a part of an array has ended where an element begins.
+    pub(crate) fn is_before_element(&self) -> bool {
+        self.framer.is_before_element()
     }
 
     /// How many records there were so far, and how many line ends up to the end of the last one.
