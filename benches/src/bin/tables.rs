@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p peak-benches --bin tables -- local|windows FILE [--threads N] [--budget BYTES]
 //! cargo run --release -p peak-benches --bin tables -- local|windows --records N [--distinct N] [--budget BYTES]
+//! cargo run --release -p peak-benches --bin tables -- read|scan FILE
 //! cargo run --release -p peak-benches --bin tables -- bounds --records N [--distinct N] --budget BYTES
 //! cargo run --release -p peak-benches --bin tables -- make FILE --records N
 //! ```
@@ -10,6 +11,8 @@
 //! - `local` counts, over the seven days from 2021-09-01, each sample of each severity, file type, user
 //!   and origin;
 //! - `windows` counts, for each of the days, the samples of each severity and file type, and sums up;
+//! - `read` only reads the file, and `scan` also reads its records, but counts nothing: what `windows`
+//!   takes above them are the tables;
 //! - `bounds` counts like `windows`, exactly and within the budget, and tells on how many of the keys
 //!   the estimates keep to their bounds;
 //! - `make` writes made-up records to a file, as NDJSON or, when it ends in `.json`, as an indented
@@ -45,7 +48,7 @@ use peak_core::{
 use peak_json::{Files, JsonFiles};
 use serde_json::json;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -74,6 +77,8 @@ struct Args {
 enum Op {
     Local,
     Windows,
+    Read,
+    Scan,
     Bounds,
     Make,
 }
@@ -93,6 +98,19 @@ fn main() -> Result<()> {
 
     let source_s = feed.cost_of_making()?;
     let (wall, cpu) = (Instant::now(), cpu_seconds());
+    if let Op::Read | Op::Scan = args.op {
+        let passed = if args.op == Op::Read { read(args.file.as_deref())? } else { feed.scan()? };
+        println!(
+            "{}",
+            json!({
+                "op": args.op.name(),
+                "passed": passed,
+                "wall_s": round(wall.elapsed().as_secs_f64()),
+                "cpu_s": round(cpu_seconds() - cpu),
+            })
+        );
+        return Ok(());
+    }
     let mut tables = LocalTables::new(&windows);
     if let Some(bytes) = args.budget {
         tables = tables.with_budget(MemoryBudget::bytes(bytes));
@@ -105,7 +123,7 @@ fn main() -> Result<()> {
 
     let result = json!({
         "engine": "peak",
-        "op": format!("{:?}", args.op).to_lowercase(),
+        "op": args.op.name(),
         "file": args.file.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy()),
         "records": report.records,
         "threads": args.threads,
@@ -121,6 +139,10 @@ fn main() -> Result<()> {
 }
 
 impl Op {
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+
     fn dimensions(self) -> &'static [&'static str] {
         match self {
             Op::Local => &["task.severity", "file.llfile_type", "source.user_id", "source.origin"],
@@ -151,6 +173,18 @@ impl Op {
             max = max.max(u128::from(window.samples.max()));
         }
         if self == Op::Local { vec![n, sum, squares] } else { vec![keys, sum, n, squares, max] }
+    }
+}
+
+/// Reads a file as the backends do, and says how many bytes it has.
+fn read(file: Option<&Path>) -> Result<u64> {
+    let mut file = File::open(file.context("FILE is missing")?)?;
+    let (mut buffer, mut bytes) = (vec![0; 256 << 10], 0);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(bytes),
+            more => bytes += std::hint::black_box(&buffer[..more]).len() as u64,
+        }
     }
 }
 
@@ -221,13 +255,19 @@ impl Feed {
         }
     }
 
-    /// What making the records up costs, counting nothing.
-    fn cost_of_making(&self) -> Result<Option<f64>> {
-        let Feed::MadeUp(made_up) = self else { return Ok(None) };
-        let cpu = cpu_seconds();
-        made_up.scan(Span::ALWAYS, &mut |record| {
+    /// Passes over all records, counting nothing, and says how many there are.
+    fn scan(&self) -> Result<u64> {
+        let report = self.source().scan(Span::ALWAYS, &mut |record| {
             std::hint::black_box(record);
         })?;
+        Ok(report.records)
+    }
+
+    /// What making the records up costs.
+    fn cost_of_making(&self) -> Result<Option<f64>> {
+        let Feed::MadeUp(_) = self else { return Ok(None) };
+        let cpu = cpu_seconds();
+        self.scan()?;
         Ok(Some(cpu_seconds() - cpu))
     }
 }
