@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// The values of all dimensions of a record, in the schema's order: what statistics are kept by.
 ///
-/// A key is two words wide and cheap to clone; tables that share keys share their text. Keys order
-/// like tuples, value by value.
+/// A key is four words wide and cheap to clone: the text of a short one stands in these words, that
+/// of a long one is shared. Keys order like tuples, value by value.
 ///
 /// ```
 /// use peak_core::Key;
@@ -22,26 +22,40 @@ use std::sync::Arc;
 /// assert!(key < Key::new(["malicious", "ZipArchiveFile"]));
 /// assert_eq!(key.to_string(), "malicious / PeExeFile");
 /// ```
-///
-/// In one allocation: how many values there are, how long each one is, and the values back to back.
-/// A number stands there in ASCII characters of six bits, lowest first, the last one below 64.
 #[derive(Clone)]
-pub struct Key(Arc<str>);
+pub struct Key(Text);
 
-fn put(text: &mut String, mut number: usize) {
-    while number >= 64 {
-        text.push(char::from(number as u8 & 63 | 64));
-        number >>= 6;
-    }
-    text.push(char::from(number as u8));
+/// How many values there are, how long each one is, and the values back to back. A number stands
+/// there in bytes of six bits, lowest first, the last one below 64. No such text is the beginning of
+/// another, so zeros behind it change nothing.
+#[derive(Clone)]
+enum Text {
+    /// All texts that fit, filled up with zeros. Tables of keys like these are read from end to end
+    /// without a look elsewhere.
+    Short([u8; SHORT]),
+    Long(Arc<[u8]>),
 }
 
-fn take(text: &mut &str) -> usize {
+/// What fits into four words, beside what tells short from long.
+const SHORT: usize = 31;
+
+/// The numbers and values of a key that is being put together.
+type Buffer = SmallVec<[u8; 64]>;
+
+fn put(text: &mut Buffer, mut number: usize) {
+    while number >= 64 {
+        text.push(number as u8 & 63 | 64);
+        number >>= 6;
+    }
+    text.push(number as u8);
+}
+
+fn take(text: &mut &[u8]) -> usize {
     let (mut number, mut shift) = (0, 0);
-    for (i, byte) in text.bytes().enumerate() {
+    while let Some((&byte, rest)) = text.split_first() {
+        *text = rest;
         number |= usize::from(byte & 63) << shift;
         if byte < 64 {
-            *text = &text[i + 1..];
             break;
         }
         shift += 6;
@@ -49,18 +63,18 @@ fn take(text: &mut &str) -> usize {
     number
 }
 
-/// The values of a key.
+/// The values of a key, as bytes.
 #[derive(Clone)]
 struct Values<'a> {
     left: usize,
-    lengths: &'a str,
-    text: &'a str,
+    lengths: &'a [u8],
+    text: &'a [u8],
 }
 
 impl<'a> Iterator for Values<'a> {
-    type Item = &'a str;
+    type Item = &'a [u8];
 
-    fn next(&mut self) -> Option<&'a str> {
+    fn next(&mut self) -> Option<&'a [u8]> {
         self.left = self.left.checked_sub(1)?;
         let (value, text) = self.text.split_at(take(&mut self.lengths));
         self.text = text;
@@ -78,21 +92,28 @@ impl ExactSizeIterator for Values<'_> {}
 #[derive(Default)]
 struct Parts {
     lengths: SmallVec<[usize; 4]>,
-    text: String,
+    text: Buffer,
 }
 
 impl Parts {
     fn push(&mut self, value: &str) {
         self.lengths.push(value.len());
-        self.text.push_str(value);
+        self.text.extend_from_slice(value.as_bytes());
     }
 
     fn key(&self) -> Key {
-        let mut whole = String::with_capacity(self.text.len() + 2 * self.lengths.len() + 2);
+        let mut whole = Buffer::new();
         put(&mut whole, self.lengths.len());
         self.lengths.iter().for_each(|&length| put(&mut whole, length));
-        whole.push_str(&self.text);
-        Key(whole.into())
+        whole.extend_from_slice(&self.text);
+        let mut short = [0; SHORT];
+        match short.get_mut(..whole.len()) {
+            Some(start) => {
+                start.copy_from_slice(&whole);
+                Key(Text::Short(short))
+            }
+            None => Key(Text::Long(whole.as_slice().into())),
+        }
     }
 }
 
@@ -106,34 +127,54 @@ impl Key {
 
     /// The values, in the schema's order.
     pub fn values(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
-        let (mut lengths, text) = self.0.split_at(self.lengths());
+        // They were text when they came.
+        self.bytes().map(|value| std::str::from_utf8(value).unwrap_or_default())
+    }
+
+    fn bytes(&self) -> Values<'_> {
+        let (mut lengths, text) = self.text().split_at(self.lengths());
         Values { left: take(&mut lengths), lengths, text }
     }
 
     /// How many dimensions the key has.
     #[must_use]
     pub fn arity(&self) -> usize {
-        take(&mut &*self.0)
+        take(&mut self.text())
+    }
+
+    fn text(&self) -> &[u8] {
+        match &self.0 {
+            Text::Short(text) => text,
+            Text::Long(text) => text,
+        }
     }
 
     /// Where the lengths end and the values begin.
     fn lengths(&self) -> usize {
-        let mut rest = &*self.0;
+        let text = self.text();
+        let mut rest = text;
         for _ in 0..take(&mut rest) {
             take(&mut rest);
         }
-        self.0.len() - rest.len()
+        text.len() - rest.len()
     }
 
-    /// Whether both are the same allocation, which is sooner told than whether they are equal.
+    /// Whether both are the same text in the same place, which is soon told.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        match (&self.0, &other.0) {
+            (Text::Short(one), Text::Short(other)) => one == other,
+            (Text::Long(one), Text::Long(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
     }
 }
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.is_same(other) || self.0 == other.0
+        match (&self.0, &other.0) {
+            (Text::Long(one), Text::Long(other)) => Arc::ptr_eq(one, other) || one == other,
+            _ => self.is_same(other),
+        }
     }
 }
 
@@ -151,16 +192,16 @@ impl Ord for Key {
             return Ordering::Equal;
         }
         // Values of the same lengths compare like their texts.
-        match self.0.split_at(self.lengths()) {
-            (lengths, text) if other.0.starts_with(lengths) => text.cmp(&other.0[lengths.len()..]),
-            _ => self.values().cmp(other.values()),
+        match self.text().split_at(self.lengths()) {
+            (lengths, text) if other.text().starts_with(lengths) => text.cmp(&other.text()[lengths.len()..]),
+            _ => self.bytes().cmp(other.bytes()),
         }
     }
 }
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.values().for_each(|value| value.hash(state));
+        self.bytes().for_each(|value| value.hash(state));
     }
 }
 
@@ -236,13 +277,13 @@ pub(crate) struct Borrowed<'a>(pub(crate) &'a [&'a str]);
 
 impl Hash for Borrowed<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.iter().for_each(|value| value.hash(state));
+        self.0.iter().for_each(|value| value.as_bytes().hash(state));
     }
 }
 
 impl Equivalent<Key> for Borrowed<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        key.arity() == self.0.len() && key.values().eq(self.0.iter().copied())
+        key.arity() == self.0.len() && key.bytes().eq(self.0.iter().map(|value| value.as_bytes()))
     }
 }
 
@@ -257,7 +298,7 @@ mod tests {
         assert_ne!(Key::new(["ab", "c"]), Key::new(["a", "bc"]));
         assert_ne!(Key::new(["", "a"]), Key::new(["a", ""]));
         assert_ne!(Key::new(["a"]), Key::new(["a", ""]));
-        assert_eq!(size_of::<Key>(), 2 * size_of::<usize>());
+        assert_eq!(size_of::<Key>(), 4 * size_of::<u64>());
     }
 
     #[test]
