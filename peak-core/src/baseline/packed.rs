@@ -222,22 +222,36 @@ fn put_wide(bytes: &mut Entry, mut number: u128) {
 
 /// Takes a number from the front; none when it is cut short or too large.
 fn take(bytes: &mut &[u8]) -> Option<u64> {
-    u64::try_from(take_wide(bytes)?).ok()
+    match take_short(bytes) {
+        Some(number) => Some(number),
+        None => u64::try_from(take_long(bytes)?).ok(),
+    }
 }
 
 fn take_wide(bytes: &mut &[u8]) -> Option<u128> {
-    let (mut low, mut shift) = (0u64, 0);
-    // As a rule all of it fits into a word.
-    while shift < 63 {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        low |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(low.into());
-        }
-        shift += 7;
+    match take_short(bytes) {
+        Some(number) => Some(number.into()),
+        None => take_long(bytes),
     }
-    let mut number = u128::from(low);
+}
+
+/// Takes a number of up to 63 bits, as they are as a rule; leaves any other where it is.
+#[inline]
+fn take_short(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for (i, &byte) in bytes.iter().enumerate().take(9) {
+        number |= u64::from(byte & 0x7f) << (7 * i);
+        if byte < 0x80 {
+            *bytes = &bytes[i + 1..];
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cold]
+fn take_long(bytes: &mut &[u8]) -> Option<u128> {
+    let (mut number, mut shift) = (0, 0);
     while shift < u128::BITS {
         let (&byte, rest) = bytes.split_first()?;
         *bytes = rest;
