@@ -2,6 +2,8 @@
 //!
 //! What the programs share: how they measure themselves, and numbers that look random.
 
+pub mod matrix;
+
 use rustix::time::{ClockId, clock_gettime};
 
 /// The time that all threads of this process have spent on a processor, in seconds. A busy machine

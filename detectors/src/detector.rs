@@ -115,8 +115,16 @@ pub enum Refusal {
     },
     /// There is nothing to look at.
     Empty,
-    /// A value is NaN, infinite, or too large to be squared.
+    /// A value is NaN, infinite, or too large to be squared. Where missing values are allowed, NaN is
+    /// one.
     NotFinite,
+    /// A row of features has another width than those of the training.
+    WrongWidth {
+        /// How many features there are.
+        have: u64,
+        /// How many there must be.
+        need: u64,
+    },
     /// The points span too little time, in seconds.
     Incomplete {
         /// How much they span.
@@ -148,6 +156,7 @@ impl Refusal {
             Refusal::TooShort { .. } => "history too short",
             Refusal::Empty => "no records",
             Refusal::NotFinite => "not finite",
+            Refusal::WrongWidth { .. } => "wrong width",
             Refusal::Incomplete { .. } => "history incomplete",
             Refusal::Stale { .. } => "stale",
             Refusal::Boring { .. } => "boring",
@@ -160,7 +169,9 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::TooShort { have, need } => write!(f, "{}: have {have}, need {need}", self.reason()),
+            Refusal::TooShort { have, need } | Refusal::WrongWidth { have, need } => {
+                write!(f, "{}: have {have}, need {need}", self.reason())
+            }
             Refusal::Incomplete { have, need } => {
                 write!(f, "{}: have {have} s, need {need} s", self.reason())
             }

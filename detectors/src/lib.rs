@@ -46,6 +46,7 @@
 mod detector;
 mod engine;
 mod fleet;
+mod forest;
 mod incident;
 mod mad;
 mod peak;
@@ -57,6 +58,7 @@ pub mod testing;
 pub use detector::{Change, Counterfactual, Detector, Evidence, Explanation, Persist, Refusal, Verdict};
 pub use engine::{Amendment, Blame, BlameShare, Correction, Engine, Found, Observation, Step};
 pub use fleet::{Fleet, FleetMemory, Footprint, On, OnWindows};
+pub use forest::{Cutoff, IsolationForest, IsolationForestBuilder, Split, Threshold};
 pub use incident::{EndReason, Incident, Incidents, News, NormalRange};
 pub use mad::{Mad, MadMemory, steps_little};
 pub use peak::calibrated::{Budget, Calibrated, CalibratedMemory, Phases};

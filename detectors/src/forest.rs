@@ -1,0 +1,283 @@
+//! Isolation forests: what few random cuts set apart from the rest is strange (Liu, Ting and Zhou, 2008).
+
+mod builder;
+mod grow;
+mod kernel;
+mod random;
+mod reservoir;
+mod sample;
+mod scaler;
+mod threshold;
+mod tree;
+
+pub use builder::IsolationForestBuilder;
+pub use grow::Split;
+pub use threshold::{Cutoff, Threshold};
+
+use crate::Refusal;
+use grow::Sample;
+use kernel::Kernel;
+use ndarray::{Array1, ArrayView2, Axis, Slice};
+use peak_core::{Error, Result};
+use random::{Random, hash, hash_text};
+use reservoir::Reservoir;
+use sample::Rows;
+use scaler::Scale;
+use std::num::NonZeroUsize;
+use tree::{Growth, Node, mean_paths};
+
+/// Tells how strange rows of features are.
+#[derive(Debug, Clone)]
+pub struct IsolationForest {
+    plan: IsolationForestBuilder,
+    names: Vec<String>,
+    scales: Vec<Scale>,
+    trees: Vec<Vec<Node>>,
+    /// How many trees were ever grown.
+    grown: u64,
+    /// How many rows a tree is grown on, and their mean path length c(n).
+    sample: usize,
+    normal: f64,
+    kernel: Kernel,
+    reservoir: Reservoir,
+    /// The scores of the reservoir's rows, ascending.
+    reference: Vec<f64>,
+    cutoff: Cutoff,
+}
+
+impl IsolationForest {
+    /// The greatest depth that can be asked for.
+    pub const MOST_DEPTH: u32 = 60;
+    /// The greatest number of trees.
+    pub const MOST_TREES: usize = 100_000;
+
+    /// A forest of 100 trees of 256 rows, unless told otherwise.
+    pub fn builder() -> IsolationForestBuilder {
+        IsolationForestBuilder::default()
+    }
+
+    fn fit(plan: IsolationForestBuilder, x: ArrayView2<'_, f64>, weights: Option<&[f64]>) -> Result<Self> {
+        plan.check(x.ncols())?;
+        if x.nrows() < 2 {
+            return Err(Error::invalid("rows", "must be at least 2", x.nrows()));
+        }
+        check_finite(x, plan.threads)?;
+        let rows = match weights {
+            None => Rows::Equal(x.nrows()),
+            Some(weights) => Rows::weighted(weights, x.nrows())?,
+        };
+        let sample = plan.sample.min(rows.available());
+        let reservoir = Reservoir::of(x, &rows, plan.reservoir.max(plan.sample), plan.seed);
+        let names = match &plan.names {
+            Some(names) => names.clone(),
+            None => (0..x.ncols()).map(|column| format!("x{column}")).collect(),
+        };
+        let kept = reservoir.view(x.ncols());
+        let scales = (0..x.ncols()).map(|column| Scale::of(&mut kept.column(column).to_vec())).collect();
+        let mut forest = IsolationForest {
+            names,
+            scales,
+            trees: Vec::new(),
+            grown: 0,
+            sample,
+            normal: mean_paths(sample)[sample],
+            kernel: Kernel::new(&[]),
+            cutoff: Cutoff { score: 1.0, exceeding: 0, of: 0 },
+            reservoir,
+            reference: Vec::new(),
+            plan,
+        };
+        let trees = forest.plan.trees;
+        forest.grow(trees, x, &rows);
+        forest.take_stock();
+        Ok(forest)
+    }
+
+    /// Grows so many trees on rows of a matrix.
+    fn grow(&mut self, trees: usize, x: ArrayView2<'_, f64>, rows: &Rows) {
+        let depth = self.plan.depth.unwrap_or_else(|| (self.sample as f64).log2().ceil() as u32);
+        let paths = mean_paths(self.sample);
+        let growth = Growth { split: self.plan.split, depth, paths: &paths };
+        let identities: Vec<u64> = self.names.iter().map(|name| hash_text(name)).collect();
+        let grow = |tree: u64, values: &mut Vec<f32>| {
+            let seed = hash(self.plan.seed, tree);
+            let drawn = rows.sample(self.sample, &mut Random::new(seed));
+            scale_columns(x, &drawn, &self.scales, values);
+            let weights = self.plan.weights.as_deref();
+            let sample = Sample { values, rows: drawn.len(), identities: &identities, weights };
+            tree::grow(&growth, &sample, seed)
+        };
+        let numbers: Vec<u64> = (self.grown..self.grown + trees as u64).collect();
+        let grown = in_shares(&numbers, self.plan.threads, |numbers| {
+            let mut values = Vec::new();
+            numbers.iter().map(|&tree| grow(tree, &mut values)).collect::<Vec<_>>()
+        });
+        self.trees.extend(grown.into_iter().flatten());
+        self.grown += trees as u64;
+    }
+
+    /// Brings what follows from the trees and the reservoir up to date.
+    fn take_stock(&mut self) {
+        self.kernel = Kernel::new(&self.trees);
+        let scores = self.scores(self.reservoir.view(self.names.len()));
+        self.reference = scores.unwrap_or_default();
+        self.reference.sort_unstable_by(f64::total_cmp);
+        self.cutoff = self.plan.threshold.among(&self.reference);
+    }
+
+    /// How strange each row of a matrix is: above 0 and below 1, the higher the stranger. NaN is a missing
+    /// value.
+    ///
+    /// # Errors
+    /// When the matrix has another number of columns than the training rows, or an infinite value.
+    pub fn score_all(&self, x: ArrayView2<'_, f64>) -> Result<Array1<f64>> {
+        if x.ncols() != self.names.len() {
+            let rule = format!("must be {} as in training", self.names.len());
+            return Err(Error::invalid("columns", rule, x.ncols()));
+        }
+        self.scores(x).map(Array1::from).ok_or_else(|| infinite(x))
+    }
+
+    /// `None` when a value is infinite.
+    fn scores(&self, x: ArrayView2<'_, f64>) -> Option<Vec<f64>> {
+        let shares = shares(x.nrows(), self.plan.threads);
+        let scored = in_shares(&shares, self.plan.threads, |shares| {
+            let mut scores = Vec::new();
+            let mut row = vec![0.0; self.scales.len()];
+            for &(start, end) in shares {
+                for x in x.slice_axis(Axis(0), Slice::from(start..end)).rows() {
+                    for ((value, scale), &x) in row.iter_mut().zip(&self.scales).zip(x) {
+                        if x.is_infinite() {
+                            return None;
+                        }
+                        *value = scale.apply(x);
+                    }
+                    scores.push(self.score_of(self.kernel.path(&row)));
+                }
+            }
+            Some(scores)
+        });
+        let scored: Option<Vec<Vec<f64>>> = scored.into_iter().collect();
+        scored.map(|scored| scored.concat())
+    }
+
+    /// How strange a row is: above 0 and below 1, the higher the stranger. NaN is a missing value.
+    ///
+    /// # Errors
+    /// [`Refusal::WrongWidth`] and, for infinite values, [`Refusal::NotFinite`].
+    pub fn score(&self, row: &[f64]) -> Result<f64, Refusal> {
+        let (have, need) = (row.len() as u64, self.names.len() as u64);
+        if have != need {
+            return Err(Refusal::WrongWidth { have, need });
+        }
+        if row.iter().any(|value| value.is_infinite()) {
+            return Err(Refusal::NotFinite);
+        }
+        let scaled: Vec<f32> =
+            row.iter().zip(&self.scales).map(|(&value, scale)| scale.apply(value)).collect();
+        Ok(self.score_of(self.kernel.path(&scaled)))
+    }
+
+    /// The score that belongs to a sum of path lengths.
+    fn score_of(&self, paths: f32) -> f64 {
+        libm::exp2(-f64::from(paths) / (self.trees.len() as f64 * self.normal))
+    }
+
+    /// From which score on a row is anomalous, and how many training rows are.
+    #[must_use]
+    pub fn cutoff(&self) -> Cutoff {
+        self.cutoff
+    }
+
+    /// Changes from which score on a row is anomalous; nothing is fitted or scored again.
+    ///
+    /// # Errors
+    /// When the threshold's value is outside of its range.
+    pub fn set_threshold(&mut self, threshold: Threshold) -> Result<Cutoff> {
+        threshold.check()?;
+        self.plan.threshold = threshold;
+        self.cutoff = threshold.among(&self.reference);
+        Ok(self.cutoff)
+    }
+
+    /// How likely a training row scores at least as high, by their number: never 0.
+    #[must_use]
+    pub fn p_value(&self, score: f64) -> f64 {
+        threshold::p_value(&self.reference, score)
+    }
+
+    /// The names of the features.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// How many trees there are.
+    #[must_use]
+    pub fn trees(&self) -> usize {
+        self.trees.len()
+    }
+}
+
+/// These rows of a matrix as the trees see them, column by column.
+fn scale_columns(x: ArrayView2<'_, f64>, rows: &[usize], scales: &[Scale], values: &mut Vec<f32>) {
+    values.clear();
+    values.resize(rows.len() * scales.len(), 0.0);
+    for (place, &row) in rows.iter().enumerate() {
+        for (column, (&value, scale)) in x.row(row).iter().zip(scales).enumerate() {
+            values[column * rows.len() + place] = scale.apply(value);
+        }
+    }
+}
+
+/// # Errors
+/// Where a value is infinite.
+fn check_finite(x: ArrayView2<'_, f64>, threads: NonZeroUsize) -> Result<()> {
+    let infinite_in = |values: &[f64]| {
+        values.chunks(1_024).any(|chunk| chunk.iter().fold(false, |any, value| any | value.is_infinite()))
+    };
+    let shares = shares(x.nrows(), threads);
+    let found = in_shares(&shares, threads, |shares| {
+        shares.iter().any(|&(start, end)| {
+            let part = x.slice_axis(Axis(0), Slice::from(start..end));
+            match part.as_slice_memory_order() {
+                Some(values) => infinite_in(values),
+                None => part.iter().any(|value| value.is_infinite()),
+            }
+        })
+    });
+    if found.contains(&true) { Err(infinite(x)) } else { Ok(()) }
+}
+
+/// The error about the first infinite value.
+fn infinite(x: ArrayView2<'_, f64>) -> Error {
+    let found = x.indexed_iter().find(|(_, value)| value.is_infinite());
+    let (place, value) = found.map_or(((0, 0), f64::INFINITY), |(place, &value)| (place, value));
+    Error::invalid(format!("row {}, column {}", place.0, place.1), "must be finite, or NaN if missing", value)
+}
+
+/// Ranges of rows, one per thread.
+fn shares(rows: usize, threads: NonZeroUsize) -> Vec<(usize, usize)> {
+    let share = rows.div_ceil(threads.get()).max(1);
+    (0..rows).step_by(share).map(|start| (start, rows.min(start + share))).collect()
+}
+
+/// Runs `work` on shares of the items, a thread each; the results are in the items' order.
+fn in_shares<T: Sync, R: Send>(
+    items: &[T],
+    threads: NonZeroUsize,
+    work: impl Fn(&[T]) -> R + Sync,
+) -> Vec<R> {
+    let share = items.len().div_ceil(threads.get()).max(1);
+    if items.len() <= share {
+        return vec![work(items)];
+    }
+    std::thread::scope(|scope| {
+        let work = &work;
+        let handles: Vec<_> = items.chunks(share).map(|items| scope.spawn(move || work(items))).collect();
+        handles
+            .into_iter()
+            .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
