@@ -15,8 +15,9 @@ pub use grow::Split;
 pub use threshold::{Cutoff, Threshold};
 
 use crate::Refusal;
+use fearless_simd::Level;
 use grow::Sample;
-use kernel::Kernel;
+use kernel::{Kernel, ROWS, Tile};
 use ndarray::{Array1, ArrayView2, Axis, Slice};
 use peak_core::{Error, Result};
 use random::{Random, hash, hash_text};
@@ -140,19 +141,17 @@ impl IsolationForest {
 
     /// `None` when a value is infinite.
     fn scores(&self, x: ArrayView2<'_, f64>) -> Option<Vec<f64>> {
-        let shares = shares(x.nrows(), self.plan.threads);
+        let (shares, level) = (shares(x.nrows(), self.plan.threads), Level::new());
         let scored = in_shares(&shares, self.plan.threads, |shares| {
             let mut scores = Vec::new();
-            let mut row = vec![0.0; self.scales.len()];
+            let mut tile = Tile::new(self.scales.len());
             for &(start, end) in shares {
-                for x in x.slice_axis(Axis(0), Slice::from(start..end)).rows() {
-                    for ((value, scale), &x) in row.iter_mut().zip(&self.scales).zip(x) {
-                        if x.is_infinite() {
-                            return None;
-                        }
-                        *value = scale.apply(x);
-                    }
-                    scores.push(self.score_of(self.kernel.path(&row)));
+                scores.reserve_exact(end - start);
+                for start in (start..end).step_by(ROWS) {
+                    let rows = x.slice_axis(Axis(0), Slice::from(start..end.min(start + ROWS)));
+                    tile.fill(rows, &self.scales).ok()?;
+                    let paths = self.kernel.paths(&tile, level);
+                    scores.extend(paths.iter().take(tile.rows()).map(|&paths| self.score_of(paths)));
                 }
             }
             Some(scores)

@@ -1,0 +1,62 @@
+//! Some rows as the trees see them, column by column.
+
+use crate::forest::scaler::Scale;
+use ndarray::ArrayView2;
+
+/// The rows of a tile.
+pub(in crate::forest) const ROWS: usize = 256;
+
+/// Up to [`ROWS`] rows.
+#[derive(Debug)]
+pub(in crate::forest) struct Tile {
+    /// A power of two of them: what is beyond the columns is there to be masked, not read.
+    values: Vec<f32>,
+    rows: usize,
+    missing: bool,
+}
+
+/// A value that is neither a number nor missing.
+pub(in crate::forest) struct Infinite;
+
+impl Tile {
+    pub(in crate::forest) fn new(columns: usize) -> Self {
+        Tile { values: vec![0.0; columns.next_power_of_two() * ROWS], rows: 0, missing: false }
+    }
+
+    /// Takes these rows in, of which there are at most [`ROWS`].
+    pub(in crate::forest) fn fill(
+        &mut self,
+        x: ArrayView2<'_, f64>,
+        scales: &[Scale],
+    ) -> Result<(), Infinite> {
+        self.rows = x.nrows().min(ROWS);
+        let (mut missing, mut infinite) = (false, false);
+        for (row, values) in x.rows().into_iter().enumerate().take(ROWS) {
+            let columns = self.values[row..].iter_mut().step_by(ROWS);
+            for ((place, scale), &value) in columns.zip(scales).zip(values) {
+                missing |= value.is_nan();
+                infinite |= value.is_infinite();
+                *place = scale.apply(value);
+            }
+        }
+        self.missing = missing;
+        if infinite { Err(Infinite) } else { Ok(()) }
+    }
+
+    pub(in crate::forest) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    pub(super) fn value(&self, row: usize, column: usize) -> f32 {
+        self.values[column * ROWS + row]
+    }
+
+    /// Whether a value is missing.
+    pub(super) fn has_missing(&self) -> bool {
+        self.missing
+    }
+}
