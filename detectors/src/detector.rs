@@ -1,9 +1,10 @@
 //! The contract between detectors and everybody else.
 
+use crate::On;
 use peak_core::{Result, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 
 /// Tells whether what it looks at is strange, given what it has learned.
@@ -58,6 +59,32 @@ pub trait Detector<X: ?Sized> {
         X: Sized,
     {
         together.iter().for_each(|x| self.learn(x));
+    }
+
+    /// The detector on another input: `look` turns what is at hand into what the detector looks at. All
+    /// detectors can so be asked about one feed, and be held as `Box<dyn Detector<_>>`.
+    ///
+    /// ```
+    /// use peak_core::KeyWindow;
+    /// use peak_detectors::{Detector, IsolationForest, Mad, Point};
+    ///
+    /// let rows = ndarray::array![[90.0, 3.0], [95.0, 4.0], [88.0, 3.0], [92.0, 2.0]];
+    /// let forest = IsolationForest::builder().names(["records", "samples"]).fit(rows.view())?;
+    /// let detectors: [Box<dyn Detector<KeyWindow>>; 2] = [
+    ///     Box::new(Mad::default().on(|w: &KeyWindow| Point::new(w.span.start(), w.window.events as f64))),
+    ///     Box::new(forest.on(|w: &KeyWindow| [w.window.events as f64, w.window.distinct() as f64])),
+    /// ];
+    /// # let _ = detectors;
+    /// # Ok::<(), peak_core::Error>(())
+    /// ```
+    fn on<W, R, F>(self, look: F) -> On<Self, F, X>
+    where
+        Self: Sized,
+        W: ?Sized,
+        R: Borrow<X>,
+        F: Fn(&W) -> R,
+    {
+        On::new(self, look)
     }
 
     /// Forgets the keys that had no records since. An [`Engine`](crate::Engine) calls it with the

@@ -1,8 +1,12 @@
 //! Isolation forests: what few random cuts set apart from the rest is strange (Liu, Ting and Zhou, 2008).
 
+#![allow(clippy::needless_pass_by_value, reason = "views of matrices are passed by value")]
+
+mod attribution;
 mod builder;
 mod grow;
 mod kernel;
+mod memory;
 mod random;
 mod reservoir;
 mod sample;
@@ -10,14 +14,16 @@ mod scaler;
 mod threshold;
 mod tree;
 
+pub use attribution::Attribution;
 pub use builder::IsolationForestBuilder;
 pub use grow::Split;
+pub use memory::ForestMemory;
 pub use threshold::{Cutoff, Threshold};
 
-use crate::Refusal;
+use crate::{Detector, Evidence, Explanation, Refusal, Verdict};
 use fearless_simd::Level;
 use grow::Sample;
-use kernel::{Kernel, ROWS, Tile};
+use kernel::{Infinite, Kernel, ROWS, Tile};
 use ndarray::{Array1, ArrayView2, Axis, Slice};
 use peak_core::{Error, Result};
 use random::{Random, hash, hash_text};
@@ -49,6 +55,8 @@ pub struct IsolationForest {
 impl IsolationForest {
     /// The greatest depth that can be asked for.
     pub const MOST_DEPTH: u32 = 60;
+    /// The greatest number of columns.
+    pub const MOST_COLUMNS: usize = 1 << 20;
     /// The greatest number of trees.
     pub const MOST_TREES: usize = 100_000;
 
@@ -108,10 +116,10 @@ impl IsolationForest {
             let sample = Sample { values, rows: drawn.len(), identities: &identities, weights };
             tree::grow(&growth, &sample, seed)
         };
-        let numbers: Vec<u64> = (self.grown..self.grown + trees as u64).collect();
-        let grown = in_shares(&numbers, self.plan.threads, |numbers| {
+        let numbers = (self.grown..self.grown + trees as u64).collect();
+        let grown = in_shares(numbers, self.plan.threads, |numbers: Vec<u64>| {
             let mut values = Vec::new();
-            numbers.iter().map(|&tree| grow(tree, &mut values)).collect::<Vec<_>>()
+            numbers.into_iter().map(|tree| grow(tree, &mut values)).collect::<Vec<_>>()
         });
         self.trees.extend(grown.into_iter().flatten());
         self.grown += trees as u64;
@@ -141,23 +149,24 @@ impl IsolationForest {
 
     /// `None` when a value is infinite.
     fn scores(&self, x: ArrayView2<'_, f64>) -> Option<Vec<f64>> {
-        let (shares, level) = (shares(x.nrows(), self.plan.threads), Level::new());
-        let scored = in_shares(&shares, self.plan.threads, |shares| {
-            let mut scores = Vec::new();
+        let (mut scores, level) = (vec![0.0; x.nrows()], Level::new());
+        let share = x.nrows().div_ceil(self.plan.threads.get()).next_multiple_of(ROWS).max(ROWS);
+        let shares = scores.chunks_mut(share).enumerate().collect();
+        let done = in_shares(shares, self.plan.threads, |shares: Vec<(usize, &mut [f64])>| {
             let mut tile = Tile::new(self.scales.len());
-            for &(start, end) in shares {
-                scores.reserve_exact(end - start);
-                for start in (start..end).step_by(ROWS) {
-                    let rows = x.slice_axis(Axis(0), Slice::from(start..end.min(start + ROWS)));
-                    tile.fill(rows, &self.scales).ok()?;
+            for (number, scores) in shares {
+                for (i, scores) in scores.chunks_mut(ROWS).enumerate() {
+                    let start = number * share + i * ROWS;
+                    let rows = Slice::from(start..start + scores.len());
+                    tile.fill(x.slice_axis(Axis(0), rows), &self.scales)?;
                     let paths = self.kernel.paths(&tile, level);
-                    scores.extend(paths.iter().take(tile.rows()).map(|&paths| self.score_of(paths)));
+                    scores.iter_mut().zip(paths).for_each(|(score, paths)| *score = self.score_of(paths));
                 }
             }
-            Some(scores)
+            Ok(())
         });
-        let scored: Option<Vec<Vec<f64>>> = scored.into_iter().collect();
-        scored.map(|scored| scored.concat())
+        let done: Result<Vec<()>, Infinite> = done.into_iter().collect();
+        done.ok().map(|_| scores)
     }
 
     /// How strange a row is: above 0 and below 1, the higher the stranger. NaN is a missing value.
@@ -205,6 +214,31 @@ impl IsolationForest {
         threshold::p_value(&self.reference, score)
     }
 
+    /// Grows so many trees more, on the rows that are kept.
+    ///
+    /// # Errors
+    /// When there would be more than [`MOST_TREES`](Self::MOST_TREES).
+    pub fn add_trees(&mut self, trees: usize) -> Result<()> {
+        builder::at_most("trees", Self::MOST_TREES, self.trees.len().saturating_add(trees))?;
+        let kept = self.reservoir.clone();
+        let x = kept.view(self.names.len());
+        self.grow(trees, x, &Rows::Equal(x.nrows()));
+        self.take_stock();
+        Ok(())
+    }
+
+    /// Grows as many trees on the rows that are kept as it gives up of its oldest: what was learned
+    /// since counts, and the threshold is taken among the rows that are kept now. A few trees now and
+    /// then follow a slow drift.
+    ///
+    /// # Errors
+    /// When there are not so many trees.
+    pub fn replace_oldest(&mut self, trees: usize) -> Result<()> {
+        builder::at_most("trees to replace", self.trees.len(), trees)?;
+        self.trees.drain(..trees);
+        self.add_trees(trees)
+    }
+
     /// The names of the features.
     #[must_use]
     pub fn names(&self) -> &[String] {
@@ -217,6 +251,53 @@ impl IsolationForest {
         self.trees.len()
     }
 }
+
+/// Judges rows of features. Learning keeps a row for trees to come; verdicts change with
+/// [`replace_oldest`](IsolationForest::replace_oldest).
+impl Detector<[f64]> for IsolationForest {
+    fn judge(&self, x: &[f64]) -> Result<Verdict, Refusal> {
+        let score = self.score(x)?;
+        Ok(Verdict { score, anomalous: score > self.cutoff.score, p_value: Some(self.p_value(score)) })
+    }
+
+    fn learn(&mut self, x: &[f64]) {
+        if x.len() == self.names.len() && !x.iter().any(|value| value.is_infinite()) {
+            self.reservoir.learn(x, self.plan.seed);
+        }
+    }
+
+    fn explain(&self, x: &[f64]) -> Result<Explanation, Refusal> {
+        let verdict = self.judge(x)?;
+        let Attribution { score, baseline, contributions } = self.attribute(x)?;
+        let mut features: Vec<usize> = (0..x.len()).filter(|&feature| contributions[feature] > 0.0).collect();
+        features.sort_by(|&a, &b| contributions[b].total_cmp(&contributions[a]));
+        let mut evidence = vec![Evidence {
+            statistic: SCORE.into(),
+            actual: score,
+            expected: Some(baseline),
+            lower: None,
+            upper: Some(self.cutoff.score),
+            exceeded: verdict.anomalous,
+            p_value: verdict.p_value,
+        }];
+        evidence.extend(features.iter().take(EXPLAINED).map(|&feature| Evidence {
+            statistic: self.names[feature].clone().into(),
+            actual: x[feature],
+            expected: Some(self.scales[feature].centre),
+            lower: None,
+            upper: None,
+            exceeded: false,
+            p_value: None,
+        }));
+        let carried_by = evidence.get(1).unwrap_or(&evidence[0]).statistic.clone();
+        Ok(Explanation { carried_by, evidence, counterfactual: self.counterfactual(x)?, change: None })
+    }
+}
+
+/// The evidence beside the features.
+const SCORE: &str = "isolation score";
+/// How many features an explanation names.
+const EXPLAINED: usize = 3;
 
 /// These rows of a matrix as the trees see them, column by column.
 fn scale_columns(x: ArrayView2<'_, f64>, rows: &[usize], scales: &[Scale], values: &mut Vec<f32>) {
@@ -235,14 +316,12 @@ fn check_finite(x: ArrayView2<'_, f64>, threads: NonZeroUsize) -> Result<()> {
     let infinite_in = |values: &[f64]| {
         values.chunks(1_024).any(|chunk| chunk.iter().fold(false, |any, value| any | value.is_infinite()))
     };
-    let shares = shares(x.nrows(), threads);
-    let found = in_shares(&shares, threads, |shares| {
-        shares.iter().any(|&(start, end)| {
-            let part = x.slice_axis(Axis(0), Slice::from(start..end));
-            match part.as_slice_memory_order() {
-                Some(values) => infinite_in(values),
-                None => part.iter().any(|value| value.is_infinite()),
-            }
+    let share = x.nrows().div_ceil(threads.get()).max(1);
+    let parts = x.axis_chunks_iter(Axis(0), share).collect();
+    let found = in_shares(parts, threads, |parts: Vec<ArrayView2<'_, f64>>| {
+        parts.iter().any(|part| match part.as_slice_memory_order() {
+            Some(values) => infinite_in(values),
+            None => part.iter().any(|value| value.is_infinite()),
         })
     });
     if found.contains(&true) { Err(infinite(x)) } else { Ok(()) }
@@ -255,25 +334,23 @@ fn infinite(x: ArrayView2<'_, f64>) -> Error {
     Error::invalid(format!("row {}, column {}", place.0, place.1), "must be finite, or NaN if missing", value)
 }
 
-/// Ranges of rows, one per thread.
-fn shares(rows: usize, threads: NonZeroUsize) -> Vec<(usize, usize)> {
-    let share = rows.div_ceil(threads.get()).max(1);
-    (0..rows).step_by(share).map(|start| (start, rows.min(start + share))).collect()
-}
-
 /// Runs `work` on shares of the items, a thread each; the results are in the items' order.
-fn in_shares<T: Sync, R: Send>(
-    items: &[T],
+fn in_shares<T: Send, R: Send>(
+    mut items: Vec<T>,
     threads: NonZeroUsize,
-    work: impl Fn(&[T]) -> R + Sync,
+    work: impl Fn(Vec<T>) -> R + Sync,
 ) -> Vec<R> {
     let share = items.len().div_ceil(threads.get()).max(1);
     if items.len() <= share {
         return vec![work(items)];
     }
     std::thread::scope(|scope| {
-        let work = &work;
-        let handles: Vec<_> = items.chunks(share).map(|items| scope.spawn(move || work(items))).collect();
+        let (work, mut handles) = (&work, Vec::new());
+        while !items.is_empty() {
+            let own: Vec<T> = items.drain(..share.min(items.len())).collect();
+            handles.push(scope.spawn(move || work(own)));
+        }
+        // A thread that panicked has found a mistake here.
         handles
             .into_iter()
             .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

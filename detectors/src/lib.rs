@@ -49,6 +49,7 @@ mod fleet;
 mod forest;
 mod incident;
 mod mad;
+mod on;
 mod peak;
 pub mod series;
 mod sigma;
@@ -57,10 +58,13 @@ pub mod testing;
 
 pub use detector::{Change, Counterfactual, Detector, Evidence, Explanation, Persist, Refusal, Verdict};
 pub use engine::{Amendment, Blame, BlameShare, Correction, Engine, Found, Observation, Step};
-pub use fleet::{Fleet, FleetMemory, Footprint, On, OnWindows};
-pub use forest::{Cutoff, IsolationForest, IsolationForestBuilder, Split, Threshold};
+pub use fleet::{Fleet, FleetMemory, Footprint};
+pub use forest::{
+    Attribution, Cutoff, ForestMemory, IsolationForest, IsolationForestBuilder, Split, Threshold,
+};
 pub use incident::{EndReason, Incident, Incidents, News, NormalRange};
 pub use mad::{Mad, MadMemory, steps_little};
+pub use on::On;
 pub use peak::calibrated::{Budget, Calibrated, CalibratedMemory, Phases};
 pub use peak::classic::{Assessment, Classic, DayStatistics, Row, Rows, Weights};
 pub use peak::original::Number;

@@ -5,7 +5,7 @@
 use peak_core::{CountMoments, Key, KeyWindow, Span, Timestamp, Tz, Window, snapshot};
 use peak_detectors::series::{Batch, Duplicates, Seasonality, Summary};
 use peak_detectors::{
-    Ballot, Detector, Fleet, Incidents, Mad, News, OnWindows, Persist, Point, Refusal, SigmaEnsemble, Verdict,
+    Ballot, Detector, Fleet, Incidents, Mad, News, Persist, Point, Refusal, SigmaEnsemble, Verdict,
 };
 use proptest::prelude::*;
 use std::num::NonZeroUsize;
@@ -213,7 +213,8 @@ fn windows_of_a_table_become_series() {
         window: Window { events, samples: CountMoments::default(), ..Window::default() },
     };
     let mut fleet = Fleet::new(|_| Mad::default());
-    let mut single: Box<dyn Detector<KeyWindow>> = Box::new(Mad::default().on(|w: &Window| w.events as f64));
+    let mut single: Box<dyn Detector<KeyWindow>> =
+        Box::new(Mad::default().on(|w: &KeyWindow| Point::new(w.span.start(), w.window.events as f64)));
     for i in 0..100 {
         let found = window(i, if i == 90 { 5_000 } else { 100 + (i as u64 * 7) % 13 });
         let judged = fleet.step_windows(std::slice::from_ref(&found), |w| w.events as f64, NonZeroUsize::MIN);

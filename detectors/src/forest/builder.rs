@@ -139,7 +139,7 @@ impl IsolationForestBuilder {
         at_least("columns", 1, features)?;
         at_least("sample", 2, self.sample)?;
         at_most("trees", IsolationForest::MOST_TREES, self.trees)?;
-        at_most("columns", u32::MAX as usize, features)?;
+        at_most("columns", IsolationForest::MOST_COLUMNS, features)?;
         at_most("sample", u32::MAX as usize, self.sample)?;
         if let Some(depth) = self.depth {
             at_least("depth", 1, depth as usize)?;
@@ -166,7 +166,7 @@ impl IsolationForestBuilder {
     }
 }
 
-fn at_most(field: &str, most: usize, value: usize) -> Result<()> {
+pub(super) fn at_most(field: &str, most: usize, value: usize) -> Result<()> {
     let error = || Error::invalid(field, format!("must be at most {most}"), value);
     if value > most { Err(error()) } else { Ok(()) }
 }

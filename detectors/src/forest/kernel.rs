@@ -13,7 +13,7 @@ mod padded;
 mod passes;
 mod tile;
 
-pub(super) use tile::{ROWS, Tile};
+pub(super) use tile::{Infinite, ROWS, Tile};
 
 use super::tree::Node;
 use fearless_simd::{Level, dispatch};

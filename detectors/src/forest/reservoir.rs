@@ -35,7 +35,7 @@ impl Reservoir {
     pub(super) fn learn(&mut self, row: &[f64], seed: u64) {
         let place = self.learned;
         self.learned += 1;
-        if self.values.len() < self.capacity * row.len() {
+        if self.values.len() / row.len() < self.capacity {
             self.values.extend(row);
             return;
         }

@@ -12,7 +12,7 @@ pub(super) const PLACES: usize = 1 << LEVELS;
 /// 2 i and 2 i + 1; and its leaves from place 256, kept from 0. Below a leaf of the tree that it comes
 /// from, all splits go left, and all leaves are the same.
 #[derive(Debug, Clone)]
-pub(super) struct Padded {
+pub(in crate::forest) struct Padded {
     /// Values that are not below it go right.
     pub(super) thresholds: [f32; PLACES],
     /// Where the column of the feature begins in a tile.
@@ -71,7 +71,7 @@ pub(super) fn leaves<const N: usize>(trees: &[Padded; N], row: &[f32]) -> [u32; 
     for _ in 0..LEVELS {
         for (place, tree) in places.iter_mut().zip(trees) {
             let at = *place as usize % PLACES;
-            let value = row[tree.columns[at] as usize / ROWS & (row.len() - 1)];
+            let value = row[(tree.columns[at] as usize / ROWS) & (row.len() - 1)];
             let value = if value.is_nan() { tree.missing[at] } else { value };
             *place = 2 * *place + u32::from(value >= tree.thresholds[at]);
         }

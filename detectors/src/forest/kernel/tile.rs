@@ -15,7 +15,8 @@ pub(in crate::forest) struct Tile {
     missing: bool,
 }
 
-/// A value that is neither a number nor missing.
+/// A value is neither a number nor missing.
+#[derive(Debug)]
 pub(in crate::forest) struct Infinite;
 
 impl Tile {
