@@ -181,9 +181,19 @@ impl IsolationForest {
         if row.iter().any(|value| value.is_infinite()) {
             return Err(Refusal::NotFinite);
         }
-        let scaled: Vec<f32> =
-            row.iter().zip(&self.scales).map(|(&value, scale)| scale.apply(value)).collect();
-        Ok(self.score_of(self.kernel.path(&scaled)))
+        let width = row.len().next_power_of_two();
+        let (mut few, mut many) = ([0.0; 64], Vec::new());
+        let scaled = match few.get_mut(..width) {
+            Some(few) => few,
+            None => {
+                many.resize(width, 0.0);
+                &mut many
+            }
+        };
+        for (scaled, (&value, scale)) in scaled.iter_mut().zip(row.iter().zip(&self.scales)) {
+            *scaled = scale.apply(value);
+        }
+        Ok(self.score_of(self.kernel.path(scaled)))
     }
 
     /// The score that belongs to a sum of path lengths.

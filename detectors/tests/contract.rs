@@ -7,7 +7,10 @@ mod feed;
 use feed::WindowShape;
 use peak_core::{Baseline, CountMoments, KeyWindow, Schema, Timestamp, Tz, Window};
 use peak_detectors::testing::check_detector;
-use peak_detectors::{Budget, Classic, Detector, Mad, Observation, Peak, Persist, Point, SigmaEnsemble};
+use peak_detectors::{
+    Budget, Classic, Detector, IsolationForest, Mad, Observation, Peak, Persist, Point, SigmaEnsemble, Split,
+    Threshold,
+};
 
 fn shape(repeat: usize, records: u64, samples: u64, top: u64) -> WindowShape {
     WindowShape { repeat, records, samples, top }
@@ -83,4 +86,35 @@ fn sigma() {
 fn mad() {
     check_series(Mad::default);
     check_series(Mad::double);
+}
+
+#[test]
+fn forest() {
+    let rows: Vec<Vec<f64>> = (0..150i64)
+        .map(|i| {
+            [101, 89, 97]
+                .map(|prime| (1..5).map(|k| (i * 7_919 * k * k) % prime).sum::<i64>() as f64)
+                .to_vec()
+        })
+        .collect();
+    let x = ndarray::Array2::from_shape_fn((150, 3), |(row, column)| rows[row][column]);
+    let odd = [
+        vec![],
+        vec![1.0],
+        vec![f64::NAN; 3],
+        vec![f64::INFINITY; 3],
+        vec![-1e300; 3],
+        vec![0.0, -0.0, f64::MIN_POSITIVE],
+        vec![7.0; 3],
+        vec![7.0; 3],
+    ];
+    for split in [Split::Classical, Split::PooledGain] {
+        // What is far outside goes the way of the outermost of the training rows: of these, some must count.
+        let threshold = Threshold::Contamination(0.1);
+        let builder = IsolationForest::builder().trees(25).sample(64).split(split).threshold(threshold);
+        let forest = builder.fit(x.view()).unwrap();
+        // Rows of any length, as vectors.
+        let make = || forest.clone().on(|row: &Vec<f64>| row.clone());
+        check_detector(make, &rows, &vec![2_000.0; 3], &odd);
+    }
 }

@@ -109,3 +109,76 @@ fn walk(tree: &[Node], value: impl Fn(usize) -> f32) -> f32 {
     }
     node.path
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forest::scaler::Scale;
+    use crate::forest::tree::Side;
+    use ndarray::Array2;
+
+    /// A tree with all kinds of splits and leaves; every other one stops early.
+    fn tree(depth: u32, columns: u32, seed: u64) -> Vec<Node> {
+        let mut random = crate::forest::random::Random::new(seed);
+        let mut nodes =
+            vec![(0, Node { feature: 0, threshold: 0.0, left: 0, missing: Side::Left, path: 1.0 })];
+        let mut next = 0;
+        while next < nodes.len() {
+            let (level, mut node) = nodes[next];
+            node.path = random.unit() as f32 + level as f32 + 1.0;
+            if level < depth && (level < 2 || random.unit() < 0.8) {
+                node.feature = random.below(columns as usize) as u32;
+                node.threshold = random.unit() as f32 - 0.5;
+                node.missing = if random.unit() < 0.5 { Side::Left } else { Side::Right };
+                node.left = nodes.len() as u32;
+                nodes.extend([(level + 1, Node { left: 0, ..node }); 2]);
+            }
+            nodes[next].1 = node;
+            next += 1;
+        }
+        nodes.into_iter().map(|(_, node)| node).collect()
+    }
+
+    fn levels() -> Vec<Level> {
+        let best = Level::new();
+        #[allow(unused_mut, reason = "elsewhere there is but one")]
+        let mut levels = vec![best];
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        {
+            levels.extend(best.as_sse2().map(Level::Sse2));
+            levels.extend(best.as_sse4_2().map(Level::Sse4_2));
+            levels.extend(best.as_avx2().map(Level::Avx2));
+            levels.extend(best.as_avx512().map(Level::Avx512));
+        }
+        levels
+    }
+
+    #[test]
+    fn all_instructions_give_the_bits_of_a_plain_walk() {
+        for (columns, missing, depth) in
+            [(1, 0.0, 8), (5, 0.0, 8), (10, 0.0, 8), (10, 0.2, 8), (50, 0.0, 5), (300, 0.0, 8), (7, 0.1, 11)]
+        {
+            let trees: Vec<Vec<Node>> = (0..37).map(|seed| tree(depth, columns as u32, seed)).collect();
+            let kernel = Kernel::new(&trees);
+            assert_eq!(matches!(kernel, Kernel::Walked(_)), depth > LEVELS);
+            let mut random = crate::forest::random::Random::new(9);
+            let x = Array2::from_shape_simple_fn((200, columns), || {
+                if random.unit() < missing { f64::NAN } else { random.unit() - 0.5 }
+            });
+            let mut tile = Tile::new(columns);
+            tile.fill(x.view(), &vec![Scale { centre: 0.0, factor: 1.0 }; columns]).unwrap();
+            let plain = |row: usize| {
+                trees.iter().fold(0f32, |sum, tree| sum + walk(tree, |feature| x[[row, feature]] as f32))
+            };
+            for level in levels() {
+                let sums = kernel.paths(&tile, level);
+                for row in 0..200 {
+                    assert_eq!(sums[row].to_bits(), plain(row).to_bits(), "{level:?} {columns} {row}");
+                    let mut single: Vec<f32> = x.row(row).iter().map(|&value| value as f32).collect();
+                    single.resize(columns.next_power_of_two(), 0.0);
+                    assert_eq!(kernel.path(&single).to_bits(), plain(row).to_bits());
+                }
+            }
+        }
+    }
+}

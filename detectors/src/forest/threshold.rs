@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Threshold {
-    /// Above what is far out among the training rows' scores: three interquartile ranges above the upper
-    /// quartile (Tukey, 1977), and never below 0.5, the score of a row that is as hard to isolate as
-    /// any. It expects no share of anomalies: clean data may have none.
+    /// Above what is outside among the training rows' scores: one and a half interquartile ranges above
+    /// the upper quartile (Tukey, 1977), and never below 0.5, the score of a row that is as hard to
+    /// isolate as any. It expects no share of anomalies.
     #[default]
     Auto,
     /// This share of the training rows is anomalous: above 0, at most 0.5.
@@ -44,7 +44,7 @@ impl Threshold {
         let score = match self {
             Threshold::Auto => {
                 let (lower, upper) = (rank(0.25), rank(0.75));
-                (upper + 3.0 * (upper - lower)).max(0.5)
+                (upper + 1.5 * (upper - lower)).max(0.5)
             }
             Threshold::Contamination(share) => rank(1.0 - share),
             Threshold::Quantile(quantile) => rank(quantile),
@@ -108,11 +108,11 @@ mod tests {
     }
 
     #[test]
-    fn far_out_is_relative_to_the_quartiles() {
+    fn what_is_outside_is_relative_to_the_quartiles() {
         let mut scores: Vec<f64> = (0..100).map(|i| 0.4 + f64::from(i) / 1_000.0).collect();
         scores.push(0.9);
         let cutoff = Threshold::Auto.among(&scores);
-        assert!(cutoff.exceeding == 1 && cutoff.score > 0.6, "{cutoff:?}");
+        assert!(cutoff.exceeding == 1 && cutoff.score > 0.54, "{cutoff:?}");
     }
 
     #[test]
