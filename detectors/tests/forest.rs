@@ -272,7 +272,7 @@ fn the_feature_that_is_off_contributes_most() {
     for builder in splits() {
         let forest = builder.fit(x.view()).unwrap();
         for feature in 0..6 {
-            let mut row: Vec<f64> = (0..6).map(|column| 10.0 * column as f64).collect();
+            let mut row: Vec<f64> = (0..6).map(|column| 10.0 * f64::from(column)).collect();
             row[feature] += 40.0 * (feature + 1) as f64;
             let contributions = forest.attribute(&row).unwrap().contributions;
             let most = (0..6).max_by(|&a, &b| contributions[a].total_cmp(&contributions[b]));

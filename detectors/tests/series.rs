@@ -145,7 +145,7 @@ fn a_hundred_thousand_points_later_votes_are_still_batch_votes() {
     let fresh = SigmaEnsemble::skyline().with_window(700).unwrap();
     let mut live = fresh.clone();
     let value = |i: usize| {
-        let spike = if i % 997 == 0 { 1e7 } else { 0.0 };
+        let spike = if i.is_multiple_of(997) { 1e7 } else { 0.0 };
         3.0 * noise(i) + 40.0 * (i as f64 / 9_000.0).sin() + spike
     };
     for i in 0..100_000 {

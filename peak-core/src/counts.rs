@@ -319,7 +319,7 @@ mod tests {
         let label = |i: u64| {
             let random = (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
             let rank = (300.0 / (1.0 + (random % 30_000) as f64 / 100.0)) as u64;
-            if i % 2 == 0 { format!("{i:040x}") } else { format!("often {rank}") }
+            if i.is_multiple_of(2) { format!("{i:040x}") } else { format!("often {rank}") }
         };
         (100_000 * part..100_000 * (part + 1)).map(label).collect()
     }

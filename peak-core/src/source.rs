@@ -149,10 +149,10 @@ impl Report {
             self.reject(rejection, policy)?;
         }
         let unnamed = next.skipped.saturating_sub(named);
-        if let (BadRecords::Skip(limit), Some(first)) = (policy, self.first_skipped.first()) {
-            if self.skipped.saturating_add(unnamed) > limit {
-                return Err(ErrorKind::TooManyBadRecords { limit, first: first.clone() }.into());
-            }
+        if let (BadRecords::Skip(limit), Some(first)) = (policy, self.first_skipped.first())
+            && self.skipped.saturating_add(unnamed) > limit
+        {
+            return Err(ErrorKind::TooManyBadRecords { limit, first: first.clone() }.into());
         }
         self.records += next.records;
         self.outside += next.outside;

@@ -72,8 +72,9 @@ impl Timestamp {
     pub fn from_local(local: NaiveDateTime, zone: Tz) -> Self {
         // Far outside the bounds a time zone has no answer.
         let local = local.clamp(Self::MIN.utc().naive_utc() - DAY, Self::MAX.utc().naive_utc() + DAY);
-        let ceiling =
-            |t: DateTime<Utc>| t.timestamp_millis() + i64::from(t.timestamp_subsec_nanos() % 1_000_000 > 0);
+        let ceiling = |t: DateTime<Utc>| {
+            t.timestamp_millis() + i64::from(!t.timestamp_subsec_nanos().is_multiple_of(1_000_000))
+        };
         let millis = match zone.from_local_datetime(&local) {
             MappedLocalTime::Single(t) | MappedLocalTime::Ambiguous(t, _) => ceiling(t.to_utc()),
             MappedLocalTime::None => ceiling(end_of_gap(local, zone)),

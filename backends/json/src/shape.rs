@@ -144,10 +144,10 @@ impl<'f> Shapes<'f> {
                 To::Scalar(place) => (place, Token::scalar(bytes, extent.bytes)?),
                 To::End => break,
             };
-            if let Role::Field(field) = self.places[place].role {
-                if self.values[field].replace(token).is_some() {
-                    return None;
-                }
+            if let Role::Field(field) = self.places[place].role
+                && self.values[field].replace(token).is_some()
+            {
+                return None;
             }
             // A string ends behind its quote.
             extent.bytes = token.end + usize::from(token.kind != Kind::Scalar);

@@ -93,7 +93,7 @@ impl Feed {
         let noise = mix((day * self.keys + i) as u64);
         let events = level * (80 + noise % 40) / 100;
         let distinct = events * 100 / 155;
-        let max = if noise / 1_000 % 1_000 == 0 { events / 3 } else { 2 };
+        let max = if (noise / 1_000).is_multiple_of(1_000) { events / 3 } else { 2 };
         let (n, sum_of_squares) = (distinct, u128::from(max * max + 2 * events));
         let top = |name: &str, label: u64, count| vec![Share { label: format!("{name}-{label:04}"), count }];
         KeyWindow {

@@ -88,7 +88,7 @@ const WEEKEND: Course = Course::Weekly([1.0, 1.0, 1.0, 1.0, 1.0, 0.3, 0.3]);
 impl Course {
     fn factor(self, key: usize, window: usize) -> f64 {
         match self {
-            Course::PartlyWeekly(_) if key % 4 == 0 => 1.0,
+            Course::PartlyWeekly(_) if key.is_multiple_of(4) => 1.0,
             Course::PartlyWeekly(factors) => factors[window % 7],
             Course::Flat => 1.0,
             Course::Weekly(factors) => factors[window % 7],
@@ -174,7 +174,7 @@ fn simulate_key(feed: &Feed, key: usize, random: &mut Xoshiro256PlusPlus) -> Vec
         _ => special,
     };
     let late = match feed.plant {
-        Plant::New if key % 20 == 0 => {
+        Plant::New if key.is_multiple_of(20) => {
             // First counts have a log-sd of 1 about a typical 100.
             rate = 40.0 * 100.0;
             special
@@ -183,7 +183,7 @@ fn simulate_key(feed: &Feed, key: usize, random: &mut Xoshiro256PlusPlus) -> Vec
             rate = 100.0 * Normal::new(0.0, 1.0_f64).unwrap().sample(random).exp();
             0
         }
-        Plant::Join if key % 4 == 0 => 20,
+        Plant::Join if key.is_multiple_of(4) => 20,
         _ => 0,
     };
     let cell = |window: usize| {
@@ -199,7 +199,7 @@ fn simulate_key(feed: &Feed, key: usize, random: &mut Xoshiro256PlusPlus) -> Vec
             Plant::TwoSpikes if window == 10 => (planted, factor) = (true, factor * 20.0),
             Plant::TwoSpikes if window == 40 => (planted, factor) = (true, factor * 1.5),
             Plant::Concentration if window == special => (planted, top) = (true, 0.3),
-            Plant::Stop if key % 4 == 0 && window >= 30 => {
+            Plant::Stop if key.is_multiple_of(4) && window >= 30 => {
                 (planted, excused, factor) = (window == 30, window < 34, 0.0);
             }
             Plant::New if late > 0 => {

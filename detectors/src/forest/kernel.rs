@@ -172,8 +172,8 @@ mod tests {
             };
             for level in levels() {
                 let sums = kernel.paths(&tile, level);
-                for row in 0..200 {
-                    assert_eq!(sums[row].to_bits(), plain(row).to_bits(), "{level:?} {columns} {row}");
+                for (row, sum) in sums.iter().enumerate().take(200) {
+                    assert_eq!(sum.to_bits(), plain(row).to_bits(), "{level:?} {columns} {row}");
                     let mut single: Vec<f32> = x.row(row).iter().map(|&value| value as f32).collect();
                     single.resize(columns.next_power_of_two(), 0.0);
                     assert_eq!(kernel.path(&single).to_bits(), plain(row).to_bits());

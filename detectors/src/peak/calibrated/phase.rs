@@ -66,7 +66,9 @@ impl Phases {
         let seconds = window.as_secs();
         match seconds {
             s if (DAY - HOUR..=DAY + HOUR).contains(&s) => Self::DAYS_OF_WEEK,
-            s if s >= 60 && DAY % s == 0 => Phases { millis: (s * 1_000) as i64, count: (DAY / s) as usize },
+            s if s >= 60 && DAY.is_multiple_of(s) => {
+                Phases { millis: (s * 1_000) as i64, count: (DAY / s) as usize }
+            }
             _ => Self::NONE,
         }
     }
