@@ -29,7 +29,7 @@ use peak_core::{Error, Result};
 use random::{Random, hash, hash_text};
 use reservoir::Reservoir;
 use sample::Rows;
-use scaler::Scale;
+use scaler::{Scale, scale_rows};
 use std::num::NonZeroUsize;
 use tree::{Growth, Node, mean_paths};
 
@@ -111,7 +111,8 @@ impl IsolationForest {
         let grow = |tree: u64, values: &mut Vec<f32>| {
             let seed = hash(self.plan.seed, tree);
             let drawn = rows.sample(self.sample, &mut Random::new(seed));
-            scale_columns(x, &drawn, &self.scales, values);
+            values.resize(drawn.len() * self.scales.len(), 0.0);
+            scale_rows(&x, drawn.iter().copied(), &self.scales, values, drawn.len());
             let weights = self.plan.weights.as_deref();
             let sample = Sample { values, rows: drawn.len(), identities: &identities, weights };
             tree::grow(&growth, &sample, seed)
@@ -308,17 +309,6 @@ impl Detector<[f64]> for IsolationForest {
 const SCORE: &str = "isolation score";
 /// How many features an explanation names.
 const EXPLAINED: usize = 3;
-
-/// These rows of a matrix as the trees see them, column by column.
-fn scale_columns(x: ArrayView2<'_, f64>, rows: &[usize], scales: &[Scale], values: &mut Vec<f32>) {
-    values.clear();
-    values.resize(rows.len() * scales.len(), 0.0);
-    for (place, &row) in rows.iter().enumerate() {
-        for (column, (&value, scale)) in x.row(row).iter().zip(scales).enumerate() {
-            values[column * rows.len() + place] = scale.apply(value);
-        }
-    }
-}
 
 /// # Errors
 /// Where a value is infinite.

@@ -1,5 +1,6 @@
 //! Features as the trees see them: centred and scaled in `f64`, then kept as `f32`.
 
+use ndarray::ArrayView2;
 use peak_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,62 @@ impl Scale {
             return Err(Error::invalid("forest scale", "must be finite, and a power of two", found));
         }
         Ok(())
+    }
+}
+
+/// What was met among values.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Met {
+    pub(super) missing: bool,
+    pub(super) infinite: bool,
+}
+
+/// How many rows are read side by side: their memory is waited for together, and what is written is a
+/// whole cache line.
+const SIDE_BY_SIDE: usize = 16;
+
+/// Writes rows of a matrix as the trees see them, column by column: the columns begin `stride` apart.
+pub(super) fn scale_rows(
+    x: &ArrayView2<'_, f64>,
+    mut rows: impl Iterator<Item = usize>,
+    scales: &[Scale],
+    columns: &mut [f32],
+    stride: usize,
+) -> Met {
+    let (mut met, mut start) = (Met::default(), 0);
+    let mut take = |value: f64, scale: &Scale| {
+        met.missing |= value.is_nan();
+        met.infinite |= value.is_infinite();
+        scale.apply(value)
+    };
+    loop {
+        let (mut block, mut count) = ([0; SIDE_BY_SIDE], 0);
+        for (place, row) in block.iter_mut().zip(rows.by_ref()) {
+            *place = row;
+            count += 1;
+        }
+        let columns = columns.chunks_mut(stride).map(|column| &mut column[start..start + count]);
+        // Rows that lie in one piece, if they do.
+        let mut slices: [&[f64]; SIDE_BY_SIDE] = [&[]; SIDE_BY_SIDE];
+        let whole = slices
+            .iter_mut()
+            .zip(&block[..count])
+            .all(|(slice, &row)| x.row(row).to_slice().map(|found| *slice = found).is_some());
+        for (j, (column, scale)) in columns.zip(scales).enumerate() {
+            if whole {
+                for (place, slice) in column.iter_mut().zip(&slices) {
+                    *place = take(slice[j], scale);
+                }
+            } else {
+                for (place, &row) in column.iter_mut().zip(&block) {
+                    *place = take(x[[row, j]], scale);
+                }
+            }
+        }
+        if count < SIDE_BY_SIDE {
+            return met;
+        }
+        start += count;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Some rows as the trees see them, column by column.
 
-use crate::forest::scaler::Scale;
+use crate::forest::scaler::{Scale, scale_rows};
 use ndarray::ArrayView2;
 
 /// The rows of a tile.
@@ -31,17 +31,9 @@ impl Tile {
         scales: &[Scale],
     ) -> Result<(), Infinite> {
         self.rows = x.nrows().min(ROWS);
-        let (mut missing, mut infinite) = (false, false);
-        for (row, values) in x.rows().into_iter().enumerate().take(ROWS) {
-            let columns = self.values[row..].iter_mut().step_by(ROWS);
-            for ((place, scale), &value) in columns.zip(scales).zip(values) {
-                missing |= value.is_nan();
-                infinite |= value.is_infinite();
-                *place = scale.apply(value);
-            }
-        }
-        self.missing = missing;
-        if infinite { Err(Infinite) } else { Ok(()) }
+        let met = scale_rows(&x, 0..self.rows, scales, &mut self.values, ROWS);
+        self.missing = met.missing;
+        if met.infinite { Err(Infinite) } else { Ok(()) }
     }
 
     pub(in crate::forest) fn rows(&self) -> usize {
