@@ -33,7 +33,68 @@ use scaler::{Scale, scale_rows};
 use std::num::NonZeroUsize;
 use tree::{Growth, Node, mean_paths};
 
-/// Tells how strange rows of features are.
+/// Tells how strange rows of features are: what few random cuts set apart from the rest is strange
+/// (Liu, Ting and Zhou, 2008).
+///
+/// It is fitted to a matrix of a row per observation and a column per feature, any units, NaN where a
+/// value is missing. Scores lie above 0 and below 1; around 0.5 and below is ordinary. From which score
+/// on a row is anomalous is a [`Threshold`] apart from the forest.
+///
+/// ```
+/// use ndarray::Array2;
+/// use peak_detectors::{Detector, IsolationForest, Threshold};
+///
+/// // A day of minutes of a service: requests, their latency, errors.
+/// let wave = |minute: usize, period: f64| (minute as f64 / period).sin();
+/// let day = Array2::from_shape_fn((1_440, 3), |(minute, column)| match column {
+///     0 => 900.0 + 300.0 * wave(minute, 229.0) + 20.0 * wave(minute * minute, 7.0),
+///     1 => 40.0 + 6.0 * wave(minute, 229.0) + 3.0 * wave(minute * minute, 3.0),
+///     _ => 5.0 + 2.0 * wave(minute * minute, 5.0),
+/// });
+/// let mut forest = IsolationForest::builder()
+///     .names(["requests", "latency_ms", "errors"])
+///     .threshold(Threshold::Contamination(0.01))
+///     .seed(42)
+///     .fit(day.view())?;
+///
+/// // All rows at once, or one by one.
+/// let scores = forest.score_all(day.view())?;
+/// assert_eq!(forest.score(&day.row(7).to_vec())?, scores[7]);
+/// assert!(!forest.judge(&[950.0, 41.0, 5.0])?.anomalous);
+///
+/// // Many requests fail, and fast.
+/// let outage = [950.0, 20.0, 60.0];
+/// let verdict = forest.judge(&outage)?;
+/// assert!(verdict.anomalous && verdict.p_value < Some(0.02));
+/// println!("{}", forest.explain(&outage)?); // which features carried it, and what would be normal
+///
+/// let why = forest.attribute(&outage)?;
+/// assert!(why.contributions[1] + why.contributions[2] > why.contributions[0]);
+///
+/// // The threshold is changed without fitting or scoring again.
+/// let cutoff = forest.set_threshold(Threshold::Quantile(0.95))?;
+/// assert_eq!((cutoff.exceeding, cutoff.of), (72, 1_440));
+///
+/// // What is learned is kept, and counts when the oldest trees are replaced.
+/// forest.learn(&[960.0, 39.0, 6.0]);
+/// forest.replace_oldest(10)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// **What it cannot see.** A forest knows the range of its training rows only: a value far beyond the
+/// largest goes the way of the largest, and scores no higher than the outermost training rows. Such rows
+/// are found as long as the threshold lets the outermost training rows count.
+///
+/// **What the randomness depends on.** The number for a purpose is a hash of the seed, the tree, the
+/// node and the feature's name. Threads and the order of columns with names change no bit, nor does
+/// multiplying a feature by a power of two. The order of training rows decides which of them the trees
+/// see, unless each sees all. Trees of different seeds have nothing in common.
+///
+/// **Missing values** go to that side of a split on which most of the training rows are that reached it,
+/// so that they do not make a row strange by themselves. Infinite values are refused.
+///
+/// **Speed.** Fitting takes no longer with more rows but for one look at all values. Up to a depth of 8,
+/// which is that of the usual samples, many rows are scored with the processor's vector instructions.
 #[derive(Debug, Clone)]
 pub struct IsolationForest {
     plan: IsolationForestBuilder,

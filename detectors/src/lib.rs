@@ -6,6 +6,7 @@
 //! | [`Peak`] with [`PeakRule::Classic`] | all keys of a table, window by window | local against global statistics, as telemetry-peak-analyzer decides |
 //! | [`SigmaEnsemble`] | the points of a series | nine small tests vote, as in Skyline or without its quirks; what is rare is learned from the series |
 //! | [`Mad`] | the points of a series | distance from the median in median absolute deviations |
+//! | [`IsolationForest`] | rows of features | how few random cuts set a row apart from the others |
 //!
 //! A [`Fleet`] holds a detector per key, and [`Incidents`] make of verdicts what people are told. An [`Engine`] ties a source, the tables and a detector together:
 //!
