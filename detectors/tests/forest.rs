@@ -605,3 +605,32 @@ proptest! {
         prop_assert_eq!(quantile.exceeding, cutoff.exceeding);
     }
 }
+
+/// Mean scores of the forest that is the reference, recorded: `made_by` says how.
+#[derive(serde::Deserialize)]
+struct Recorded {
+    made_by: String,
+    sets: std::collections::BTreeMap<String, Vec<f64>>,
+}
+
+#[test]
+fn mean_scores_are_those_of_scikit_learn() {
+    let Some(shared) = std::env::var_os("PEAK_SHARED").map(std::path::PathBuf::from) else {
+        eprintln!("SKIPPED: PEAK_SHARED does not say where the sets are that scikit-learn was recorded on");
+        return;
+    };
+    let recorded: Recorded = serde_json::from_str(include_str!("forest_scikit_learn.json")).unwrap();
+    for (name, expected) in recorded.sets {
+        let file = std::fs::File::open(shared.join(format!("data/outliers/{name}.npz"))).unwrap();
+        let x: Array2<f64> = ndarray_npy::NpzReader::new(file).unwrap().by_name("X").unwrap();
+        let scored = x.slice_axis(Axis(0), ndarray::Slice::from(..expected.len().min(x.nrows())));
+        let mut means = Array1::<f64>::zeros(expected.len());
+        for seed in 1..=20 {
+            let forest = IsolationForest::builder().trees(1_000).seed(seed).fit(x.view()).unwrap();
+            means += &forest.score_all(scored).unwrap();
+        }
+        let differences = means.iter().zip(&expected).map(|(sum, expected)| (sum / 20.0 - expected).abs());
+        let farthest = differences.fold(0.0, f64::max);
+        assert!(farthest <= 0.005, "{name}: {farthest}, {}", recorded.made_by);
+    }
+}

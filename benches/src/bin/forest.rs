@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Seconds are of the processor and of the clock. `memory_mib` is the most memory beyond the input
-//! that the program had while it fitted and scored, the scores included.
+//! that the program had while it fitted and scored, the scores included. `single_row_us` is what a row
+//! takes that is scored by itself.
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
@@ -15,6 +16,7 @@ use peak_benches::{cpu_seconds, memory_bytes};
 use peak_detectors::{IsolationForest, Split};
 use serde_json::json;
 use std::fs::File;
+use std::hint::black_box;
 use std::io::BufWriter;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -62,6 +64,12 @@ fn main() -> Result<()> {
     let scored = marks(());
     let memory = before.zip(memory_bytes("VmHWM")).map(|(before, most)| most.saturating_sub(before));
 
+    let singles: Vec<Vec<f64>> = matrix.x.rows().into_iter().take(20_000).map(|row| row.to_vec()).collect();
+    let (first, mut sum) = (cpu_seconds(), 0.0);
+    singles.iter().for_each(|row| sum += forest.score(row).unwrap_or(0.0));
+    let single = (cpu_seconds() - first) / singles.len() as f64;
+    black_box(sum);
+
     let (rows, columns) = matrix.x.dim();
     let cpu = |a: &(Instant, f64), b: &(Instant, f64)| round(b.1 - a.1, 4);
     let wall = |a: &(Instant, f64), b: &(Instant, f64)| round((b.0 - a.0).as_secs_f64(), 4);
@@ -78,6 +86,7 @@ fn main() -> Result<()> {
         "fit_wall_s": wall(&start, &fitted),
         "score_wall_s": wall(&fitted, &scored),
         "ns_row_tree": round(per_row_tree, 2),
+        "single_row_us": round(single * 1e6, 3),
         "memory_mib": memory.map(|bytes| round(bytes as f64 / f64::from(1 << 20), 1)),
     });
     if let Some(outliers) = &matrix.outliers {

@@ -61,22 +61,35 @@ impl Kernel {
     /// two.
     pub(super) fn path(&self, row: &[f32]) -> f32 {
         match self {
-            Kernel::Padded(trees) => {
-                let (groups, rest) = trees.as_chunks::<TOGETHER>();
-                let sum = groups.iter().fold(0.0, |sum, trees| {
-                    let leaves = padded::leaves(trees, row);
-                    trees.iter().zip(leaves).fold(sum, |sum, (tree, leaf)| sum + tree.path(leaf))
-                });
-                rest.iter().fold(sum, |sum, tree| {
-                    let [leaf] = padded::leaves(std::array::from_ref(tree), row);
-                    sum + tree.path(leaf)
-                })
-            }
+            Kernel::Padded(trees) if row.iter().any(|value| value.is_nan()) => together(
+                trees,
+                |trees| padded::leaves(trees, row, true),
+                |tree| padded::leaves(tree, row, true),
+            ),
+            Kernel::Padded(trees) => together(
+                trees,
+                |trees| padded::leaves(trees, row, false),
+                |tree| padded::leaves(tree, row, false),
+            ),
             Kernel::Walked(trees) => {
                 trees.iter().fold(0.0, |sum, tree| sum + walk(tree, |feature| row[feature]))
             }
         }
     }
+}
+
+/// The sum of the path lengths of the leaves that are found in trees together, or in one.
+#[inline(always)]
+fn together(
+    trees: &[Padded],
+    leaves: impl Fn(&[Padded; TOGETHER]) -> [u32; TOGETHER],
+    leaf: impl Fn(&[Padded; 1]) -> [u32; 1],
+) -> f32 {
+    let (groups, rest) = trees.as_chunks::<TOGETHER>();
+    let sum = groups.iter().fold(0.0, |sum, trees| {
+        trees.iter().zip(leaves(trees)).fold(sum, |sum, (tree, leaf)| sum + tree.path(leaf))
+    });
+    rest.iter().fold(sum, |sum, tree| sum + tree.path(leaf(std::array::from_ref(tree))[0]))
 }
 
 /// Adds each row's path length in one tree.
