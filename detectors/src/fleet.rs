@@ -263,7 +263,7 @@ impl<D: Detector<Point>> Member<D> {
 pub type FleetMemory<D> = Vec<(Key, Timestamp, <D as Persist>::Memory)>;
 
 /// Stores a detector's memory in the place where it stands.
-struct MemoryOf<'a, D>(&'a D);
+pub(crate) struct MemoryOf<'a, D>(pub(crate) &'a D);
 
 impl<D: Persist> Serialize for MemoryOf<'_, D> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -46,6 +46,7 @@
 
 mod detector;
 mod engine;
+mod features;
 mod fleet;
 mod forest;
 mod incident;
@@ -59,6 +60,10 @@ pub mod testing;
 
 pub use detector::{Change, Counterfactual, Detector, Evidence, Explanation, Persist, Refusal, Verdict};
 pub use engine::{Amendment, Blame, BlameShare, Correction, Engine, Found, Observation, Step};
+pub use features::{
+    Feature, FeatureRows, Features, FeaturesBuilder, FeaturesMemory, OnFeatures, OnFeaturesMemory, Reading,
+    Readings, Standardisation, TimeFeature,
+};
 pub use fleet::{Fleet, FleetMemory, Footprint};
 pub use forest::{
     Attribution, Cutoff, ForestMemory, IsolationForest, IsolationForestBuilder, Split, Threshold,

@@ -10,7 +10,7 @@ mod feed;
 mod ranks;
 mod seasonal;
 mod sliding;
-mod sum;
+pub(crate) mod sum;
 
 pub use batch::Batch;
 pub use feed::{Duplicates, Feed, FeedReport};
@@ -18,6 +18,7 @@ pub use seasonal::Seasonality;
 pub use sliding::Sliding;
 
 pub(crate) use feed::{Counters, FeedRules, Taken};
+pub(crate) use seasonal::{QUARTER, Seasonal, clock_offset};
 
 use peak_core::Timestamp;
 use serde::{Deserialize, Serialize};

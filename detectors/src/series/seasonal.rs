@@ -23,6 +23,16 @@ impl Seasonality {
 const HOURS: usize = 24;
 const MILLIS: i64 = 3_600_000;
 
+/// A quarter of an hour in milliseconds: no wall clock is set at another time.
+pub(crate) const QUARTER: i64 = MILLIS / 4;
+
+/// How many milliseconds the wall clock of a zone is ahead of UTC in a quarter of an hour, of those since
+/// 1970.
+pub(crate) fn clock_offset(zone: Tz, quarter: i64) -> i64 {
+    let utc = Timestamp::from_millis(quarter * QUARTER).unwrap_or(Timestamp::MIN);
+    utc.local(zone).and_utc().timestamp_millis() - utc.millis()
+}
+
 /// The baseline of a series: a level for each hour of the day, and for each hour of the week how it
 /// differs from that, joined by straight lines from the middle of an hour to the middle of the next.
 ///
@@ -31,7 +41,7 @@ const MILLIS: i64 = 3_600_000;
 /// size count as five times. Hours are those of the wall clock, so that a change to or from daylight
 /// saving time moves nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Seasonal {
+pub(crate) struct Seasonal {
     kind: Seasonality,
     day: Vec<Level>,
     week: Vec<Level>,
@@ -67,7 +77,7 @@ impl Level {
 }
 
 impl Seasonal {
-    pub(super) fn new(kind: Seasonality) -> Self {
+    pub(crate) fn new(kind: Seasonality) -> Self {
         let week = if matches!(kind, Seasonality::Weekly(_)) { 7 * HOURS } else { 0 };
         Seasonal {
             kind,
@@ -83,17 +93,15 @@ impl Seasonal {
     }
 
     /// How many hours of the day it knows.
-    pub(super) fn known(&self) -> usize {
+    pub(crate) fn known(&self) -> usize {
         self.day.iter().filter(|level| level.visits > 0).count()
     }
 
     /// Milliseconds since the wall clock's 1970-01-01, a Thursday.
     fn local(&mut self, time: i64) -> i64 {
-        let quarter = time.div_euclid(MILLIS / 4);
+        let quarter = time.div_euclid(QUARTER);
         if self.offset.1 != quarter {
-            let utc = Timestamp::from_millis(quarter * (MILLIS / 4)).unwrap_or(Timestamp::MIN);
-            let local = utc.local(self.kind.zone()).and_utc().timestamp_millis();
-            self.offset = (local - utc.millis(), quarter);
+            self.offset = (clock_offset(self.kind.zone(), quarter), quarter);
         }
         time + self.offset.0
     }
@@ -105,8 +113,14 @@ impl Seasonal {
     }
 
     /// What is usual at a time; `None` while the hour of the day is not known.
-    pub(super) fn expected(&mut self, time: i64) -> Option<f64> {
-        let middle = self.local(time) - MILLIS / 2;
+    pub(crate) fn expected(&mut self, time: i64) -> Option<f64> {
+        let local = self.local(time);
+        self.expected_at(local)
+    }
+
+    /// The same, at a time that a wall clock shows.
+    pub(crate) fn expected_at(&self, local: i64) -> Option<f64> {
+        let middle = local - MILLIS / 2;
         let (hour, into) = (middle.div_euclid(MILLIS), middle.rem_euclid(MILLIS));
         let share = into as f64 / MILLIS as f64;
         let level = |hour: i64| self.level(hour_of_week(hour));
@@ -117,7 +131,7 @@ impl Seasonal {
     }
 
     /// Takes in a value.
-    pub(super) fn learn(&mut self, time: i64, value: f64) {
+    pub(crate) fn learn(&mut self, time: i64, value: f64) {
         let hour = hour_of_week(self.local(time).div_euclid(MILLIS));
         if self.current != Some(hour) {
             self.close();
@@ -149,7 +163,7 @@ impl Seasonal {
         (self.sum, self.count) = (0.0, 0);
     }
 
-    pub(super) fn is_valid(&self, kind: Seasonality) -> bool {
+    pub(crate) fn is_valid(&self, kind: Seasonality) -> bool {
         let fresh = Seasonal::new(kind);
         let levels = self.day.iter().chain(&self.week);
         self.kind == kind

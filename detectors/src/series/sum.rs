@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 /// is added and taken away again leaves next to nothing behind, and differences of large sums keep
 /// their digits.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub(super) struct Sum {
+pub(crate) struct Sum {
     sum: f64,
     lost: f64,
 }
 
 /// a + b and its rounding error (Knuth).
 #[inline]
-fn exact_sum(a: f64, b: f64) -> (f64, f64) {
+pub(crate) fn exact_sum(a: f64, b: f64) -> (f64, f64) {
     let sum = a + b;
     let shown = sum - a;
     (sum, (a - (sum - shown)) + (b - shown))
@@ -21,7 +21,7 @@ fn exact_sum(a: f64, b: f64) -> (f64, f64) {
 
 /// a · b and its rounding error (Veltkamp and Dekker). Factors must be below 1e200.
 #[inline]
-fn exact_product(a: f64, b: f64) -> (f64, f64) {
+pub(crate) fn exact_product(a: f64, b: f64) -> (f64, f64) {
     const SPLITTER: f64 = 134_217_729.0;
     let split = |x: f64| {
         let high = SPLITTER * x;
@@ -34,41 +34,42 @@ fn exact_product(a: f64, b: f64) -> (f64, f64) {
 }
 
 impl Sum {
+    /// The sum of a number and a smaller one.
     #[inline]
-    fn new((high, low): (f64, f64)) -> Self {
+    pub(crate) fn new((high, low): (f64, f64)) -> Self {
         let sum = high + low;
         Sum { sum, lost: low - (sum - high) }
     }
 
     #[inline]
-    pub(super) fn add(&mut self, x: f64) {
+    pub(crate) fn add(&mut self, x: f64) {
         let (sum, error) = exact_sum(self.sum, x);
         (self.sum, self.lost) = (sum, self.lost + error);
     }
 
     /// Adds a product, with its rounding error.
     #[inline]
-    pub(super) fn add_product(&mut self, a: f64, b: f64) {
+    pub(crate) fn add_product(&mut self, a: f64, b: f64) {
         let (product, error) = exact_product(a, b);
         self.add(product);
         self.lost += error;
     }
 
     #[inline]
-    pub(super) fn value(self) -> f64 {
+    pub(crate) fn value(self) -> f64 {
         self.sum + self.lost
     }
 
     /// An integer, to 106 bits.
     #[inline]
-    pub(super) fn of_integer(x: i128) -> Self {
+    pub(crate) fn of_integer(x: i128) -> Self {
         let sum = x as f64;
         Sum { sum, lost: (x - sum as i128) as f64 }
     }
 
     /// Σxy − Σx Σy / n.
     #[inline]
-    pub(super) fn centred(self, x: Sum, y: Sum, n: f64) -> f64 {
+    pub(crate) fn centred(self, x: Sum, y: Sum, n: f64) -> f64 {
         let (x, y) = (Sum::new((x.sum, x.lost)), Sum::new((y.sum, y.lost)));
         let (high, low) = exact_product(x.sum, y.sum);
         let product = Sum::new((high, low + x.sum * y.lost + x.lost * y.sum));
