@@ -12,6 +12,14 @@
 //!
 //! The same seed gives the same bytes. Each key and each host draws from a random stream of its own, so that
 //! changing one leaves the others as they are.
+//!
+//! ```text
+//! cargo run --release -p peak-examples --bin generate -- hosts --out DIR [--interval 60] [--format ndjson]
+//! ```
+//!
+//! makes larger data, for detectors that look at several metrics at once; see [`hosts`].
+
+mod hosts;
 
 use std::f64::consts::TAU;
 use std::fmt::Write as _;
@@ -22,7 +30,7 @@ use std::{fs, iter};
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use flate2::{Compression, GzBuilder};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_distr::weighted::WeightedIndex;
@@ -39,11 +47,20 @@ use Samples::{Circulating, MostlyNew};
 #[derive(Parser)]
 struct Args {
     /// Where every random draw starts from.
-    #[arg(long, default_value_t = 2024)]
+    #[arg(long, global = true, default_value_t = 2024)]
     seed: u64,
     /// The folder to write to.
-    #[arg(long, default_value = "examples/data")]
+    #[arg(long, global = true, default_value = "examples/data")]
     out: PathBuf,
+    #[command(subcommand)]
+    instead: Option<Instead>,
+}
+
+/// What to make instead of the bundled data.
+#[derive(Subcommand)]
+enum Instead {
+    /// Five metrics of four hosts: clean ones to train on, and others with faults planted
+    Hosts(hosts::Plan),
 }
 
 fn main() -> Result<()> {
@@ -53,6 +70,11 @@ fn main() -> Result<()> {
         fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
     };
     fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
+    if let Some(Instead::Hosts(plan)) = &args.instead {
+        return hosts::files(args.seed, plan)?
+            .iter()
+            .try_for_each(|(name, content)| save(name, content.as_bytes()));
+    }
     save("telemetry.ndjson.gz", &gzip(&ndjson(&records(args.seed)?)?)?)?;
     save("metrics.csv", metrics(args.seed)?.as_bytes())?;
     save("truth.json", truth(args.seed)?.as_bytes())
