@@ -333,9 +333,9 @@ impl Layout {
 
     /// The place of a window among the windows.
     fn window(&mut self, name: &str, length: Duration) -> Result<usize> {
-        let millis = Duration::from_millis(1);
-        let is_whole = length.subsec_nanos() % 1_000_000 == 0;
-        if !(millis..=FeaturesBuilder::LONGEST).contains(&length) || !is_whole {
+        let (least, millis) = (Duration::from_millis(1), u64::try_from(length.as_millis()));
+        let is_whole = millis.is_ok_and(|millis| Duration::from_millis(millis) == length);
+        if !(least..=FeaturesBuilder::LONGEST).contains(&length) || !is_whole {
             let rule = "must have a window of whole milliseconds, from 1 ms to 366 days";
             return Err(Error::invalid(name, rule, format_args!("{length:?}")));
         }

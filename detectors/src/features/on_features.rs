@@ -103,10 +103,9 @@ impl<D: Detector<[f64]>> Detector<Reading<'_>> for OnFeatures<D> {
                 }
             }
         }
-        if let Some(quiet) = &mut explanation.counterfactual {
-            if let Some(column) = column(&quiet.statistic) {
-                (quiet.above, quiet.below) = (unscale(column, quiet.above), unscale(column, quiet.below));
-            }
+        let quiet = explanation.counterfactual.as_mut();
+        if let Some((column, quiet)) = quiet.and_then(|quiet| Some((column(&quiet.statistic)?, quiet))) {
+            (quiet.above, quiet.below) = (unscale(column, quiet.above), unscale(column, quiet.below));
         }
         Ok(explanation)
     }

@@ -7,9 +7,11 @@
 //! ```
 //!
 //! Recordings are CSV or lines of JSON with a time, a host and metrics. Readings become rows of features: the
-//! values, and their mean, deviation and range over the last minutes. Each host has features and a forest of
+//! values, their mean over the last minutes, and how much they are off from what is usual at that hour of the
+//! week, which takes a week to learn. Each host has features and a forest of
 //! its own, for no two hosts are alike. The live recording is read in its order, reading by reading: judge,
-//! explain what is anomalous, then learn. Anomalous readings of a host that follow each other are one alert.
+//! explain what is anomalous, then learn. When enough anomalous readings of a
+//! host follow each other, they are one alert.
 //!
 //! With the truth about what was planted, alerts are compared with it: how many of the faults were found, and
 //! how many of the alerts are one of them.
@@ -52,8 +54,11 @@ struct Arguments {
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=527_040))]
     minutes: u64,
     /// The share of clean readings that may be anomalous
-    #[arg(long, default_value_t = 0.001)]
+    #[arg(long, default_value_t = 0.005)]
     share: f64,
+    /// How many anomalous readings make an alert, and how many quiet ones end it
+    #[arg(long, default_value_t = 4)]
+    least: u64,
     /// Where the forests' randomness comes from
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -85,6 +90,7 @@ fn main() -> Result<()> {
         *judged.entry(what).or_default() += 1;
     })?;
     hosts.into_values().for_each(|host| host.finish(&mut alerts));
+    alerts.retain(|alert| alert.incident.anomalous >= arguments.least);
     println!("{}: {report}", arguments.live.display());
     let counts: Vec<String> = judged.iter().map(|(what, count)| format!("{count} {what}")).collect();
     println!("readings: {}\n", counts.join(", "));
@@ -114,8 +120,7 @@ fn open(path: &Path, arguments: &Arguments) -> Result<Box<dyn Source>> {
 /// Features and a forest for each host.
 fn train(readings: &Readings, metrics: &[String], arguments: &Arguments) -> Result<BTreeMap<Key, Host>> {
     let window = Duration::from_secs(60 * arguments.minutes);
-    let of_metric =
-        [Feature::Value, Feature::Mean(window), Feature::Std(window), Feature::Min(window), Feature::Max(window)];
+    let of_metric = [Feature::Value, Feature::Mean(window), Feature::Residual];
     let features = Features::builder().metrics(metrics, of_metric).build()?;
     let mut by_host = BTreeMap::<&Key, Vec<Reading<'_>>>::new();
     readings.iter().for_each(|reading| by_host.entry(reading.key).or_default().push(reading));
@@ -129,7 +134,7 @@ fn train(readings: &Readings, metrics: &[String], arguments: &Arguments) -> Resu
             .fit(rows.matrix.view())?;
         let (rows, columns) = rows.matrix.dim();
         println!("{key}: {rows} rows of {columns} features; anomalous above {:.3}", forest.cutoff().score);
-        let incidents = Incidents::default().with_cool_down(0);
+        let incidents = Incidents::default().with_close_after(arguments.least)?.with_cool_down(0);
         let detector = OnFeatures::new(features, forest);
         Ok((key.clone(), Host { name: key.to_string(), detector, incidents, explanation: None }))
     };
@@ -187,7 +192,11 @@ struct Alert {
 impl std::fmt::Display for Alert {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Incident { start, last, anomalous, score, .. } = self.incident;
-        write!(f, "{} from {} to {}: {anomalous} anomalous, score {score:.3}", self.host, start.time, last.time)?;
+        write!(
+            f,
+            "{} from {} to {}: {anomalous} anomalous, score {score:.3}",
+            self.host, start.time, last.time
+        )?;
         match &self.explanation {
             Some(explanation) => write!(f, ": {explanation}"),
             None => Ok(()),
@@ -234,7 +243,8 @@ fn compare(alerts: &[Alert], truth: &Path, arguments: &Arguments) -> Result<()> 
     for fault in &truth.faults {
         let told: Vec<&Alert> = alerts.iter().filter(|alert| fault.is_told_by(alert, memory)).collect();
         found += usize::from(!told.is_empty());
-        let first = told.first().map_or_else(|| "none".to_owned(), |alert| alert.incident.start.time.to_string());
+        let first =
+            told.first().map_or_else(|| "none".to_owned(), |alert| alert.incident.start.time.to_string());
         let times = [fault.from.to_string(), fault.until.to_string(), first, told.len().to_string()];
         table.add_row([fault.kind.clone(), fault.host.clone()].into_iter().chain(times));
     }

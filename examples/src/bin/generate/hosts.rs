@@ -26,7 +26,7 @@ pub(crate) struct Plan {
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=365))]
     live_days: u32,
     /// Seconds from reading to reading
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     interval: u32,
     /// How readings are written
     #[arg(long, value_enum, default_value_t = Format::Csv)]

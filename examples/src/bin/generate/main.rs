@@ -14,7 +14,7 @@
 //! changing one leaves the others as they are.
 //!
 //! ```text
-//! cargo run --release -p peak-examples --bin generate -- hosts --out DIR [--interval 60] [--format ndjson]
+//! cargo run --release -p peak-examples --bin generate -- hosts --out DIR [--interval SECONDS] [--format ndjson]
 //! ```
 //!
 //! makes larger data, for detectors that look at several metrics at once; see [`hosts`].
