@@ -7,8 +7,9 @@
 //! rows behind them.
 //!
 //! Per key only the newest readings are kept, as many as windows and lags look at. A feature depends on
-//! these readings and on nothing else: sums of windows are exact, so that nothing drifts and a restored
-//! history goes on with the same bits. A reading costs O(1), amortised, for each feature.
+//! these readings and on nothing else, residuals of the season apart: sums of windows are exact, so that
+//! nothing drifts and a restored history goes on with the same bits. A reading costs O(1), amortised, for
+//! each feature.
 
 mod clock;
 mod config;

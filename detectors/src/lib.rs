@@ -8,6 +8,8 @@
 //! | [`Mad`] | the points of a series | distance from the median in median absolute deviations |
 //! | [`IsolationForest`] | rows of features | how few random cuts set a row apart from the others |
 //!
+//! [`Features`] make rows out of readings of metrics, for detectors of rows; [`OnFeatures`] joins both.
+//!
 //! A [`Fleet`] holds a detector per key, and [`Incidents`] make of verdicts what people are told. An [`Engine`] ties a source, the tables and a detector together:
 //!
 //! ```

@@ -5,8 +5,8 @@
 use peak_core::{ExactSum, Key, Result, Timestamp, Tz, snapshot};
 use peak_detectors::testing::check_detector;
 use peak_detectors::{
-    Counterfactual, Detector, Evidence, Explanation, Feature, Features, OnFeatures, Persist, Point, Reading,
-    Readings, Refusal, Standardisation, TimeFeature, Verdict,
+    Counterfactual, Detector, Evidence, Explanation, Feature, Features, IsolationForest, OnFeatures, Persist,
+    Point, Reading, Readings, Refusal, Standardisation, TimeFeature, Verdict,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -555,6 +555,39 @@ fn a_detector_on_features_keeps_the_contract() {
     let odd = odd.map(|(key, time, values)| Reading::new(key, at(time), values));
     let prototype = fitted();
     check_detector(|| prototype.clone(), &feed, &spike, &odd);
+}
+
+#[test]
+fn an_isolation_forest_on_features_keeps_the_contract() {
+    let features = [Feature::Value, Feature::Mean(MINUTE), Feature::Std(MINUTE)];
+    let mut features = Features::builder()
+        .metrics(["cpu_usage_percent", "memory_used_percent"], features)
+        .standardisation(Standardisation::Robust)
+        .build()
+        .unwrap();
+    let rows = features.fit(training(0..300).iter()).unwrap();
+    // A small one: the contract writes its memory again and again.
+    let forest = IsolationForest::builder().trees(20).sample(64).reservoir(200).names(features.names());
+    let forest = forest.fit(rows.matrix.view()).unwrap();
+    let prototype = OnFeatures::new(features, forest);
+    let quiet = training(300..320);
+    let feed: Vec<Reading<'_>> = quiet.iter().collect();
+    let [host, _] = hosts();
+    let spike = Reading::new(&host, at(320_000), &[9_000.0, 9_000.0]);
+    let odd: [(i64, &[f64]); 5] = [
+        (350_000, &[f64::NEG_INFINITY, 1.0]),
+        (350_001, &[1.0]),
+        (350_002, &[NAN, 7.0]),
+        (350_002, &[1e99, -1e99]),
+        (350_003, &[1e99, NAN]),
+    ];
+    let odd = odd.map(|(time, values)| Reading::new(&host, at(time), values));
+    check_detector(|| prototype.clone(), &feed, &spike, &odd);
+    let explanation = prototype.explain(&Reading::new(&host, at(300_000), &[9_000.0, 9_000.0])).unwrap();
+    let cpu = explanation.evidence.iter().find(|evidence| evidence.statistic == "cpu_usage_percent");
+    // In percent, for all that the forest sees standardised rows.
+    assert!(cpu.is_none_or(|cpu| (cpu.actual - 9_000.0).abs() < 1e-6), "{explanation}");
+    assert!(explanation.carried_by.contains("_percent"), "{explanation}");
 }
 
 #[test]
