@@ -33,9 +33,9 @@ fn of(said: &str, name: &str) -> (usize, usize) {
 fn most_planted_faults_are_found_and_explained() {
     let said = said("csv", &[]);
     let (found, faults) = of(&said, "recall:");
-    assert!(faults == 6 && found >= 4, "{said}");
+    assert!(faults == 6 && found >= 5, "{said}");
     let (of_fault, alerts) = of(&said, "precision:");
-    assert!(of_fault >= found && 2 * of_fault >= alerts, "{said}");
+    assert!(of_fault >= found && 3 * of_fault >= alerts, "{said}");
     // The week in which residuals are learned is no part of the training.
     assert!(said.contains("web-1: 2016 rows of 15 features; anomalous above 0."), "{said}");
     let runaway = said.lines().find(|line| line.starts_with("web-1 from 2024-01-20T02:")).unwrap();

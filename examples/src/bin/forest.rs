@@ -54,7 +54,7 @@ struct Arguments {
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=527_040))]
     minutes: u64,
     /// The share of clean readings that may be anomalous
-    #[arg(long, default_value_t = 0.005)]
+    #[arg(long, default_value_t = 0.02)]
     share: f64,
     /// How many anomalous readings make an alert, and how many quiet ones end it
     #[arg(long, default_value_t = 4)]
