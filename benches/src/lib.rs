@@ -3,6 +3,7 @@
 //! What the programs share: how they measure themselves, and numbers that look random.
 
 pub mod matrix;
+pub mod streaming;
 
 use rustix::time::{ClockId, clock_gettime};
 

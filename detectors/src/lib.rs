@@ -7,6 +7,7 @@
 //! | [`SigmaEnsemble`] | the points of a series | nine small tests vote, as in Skyline or without its quirks; what is rare is learned from the series |
 //! | [`Mad`] | the points of a series | distance from the median in median absolute deviations |
 //! | [`IsolationForest`] | rows of features | how few random cuts set a row apart from the others |
+//! | [`RsHash`] | rows of features, in a stream that drifts | how little random grids hold where the row falls |
 //!
 //! [`Features`] make rows out of readings of metrics, for detectors of rows; [`OnFeatures`] joins both.
 //!
@@ -55,6 +56,7 @@ mod incident;
 mod mad;
 mod on;
 mod peak;
+mod rshash;
 pub mod series;
 mod sigma;
 #[cfg(any(test, feature = "testing"))]
@@ -77,5 +79,6 @@ pub use peak::calibrated::{Budget, Calibrated, CalibratedMemory, Phases};
 pub use peak::classic::{Assessment, Classic, DayStatistics, Row, Rows, Weights};
 pub use peak::original::Number;
 pub use peak::{Peak, PeakMemory, PeakRule};
+pub use rshash::{RsHash, RsHashBuilder, RsHashMemory};
 pub use series::Point;
 pub use sigma::{Abstention, Ballot, SeriesTest, SigmaAssessment, SigmaEnsemble, SigmaMemory, Vote};
