@@ -24,10 +24,10 @@ pub struct Streamed {
     pub seed: u64,
     /// Rows that the detector refused to judge while it warmed up; they are in no rank.
     pub refused: usize,
-    /// Area under the ROC curve, where outliers are known.
+    /// Area under the ROC curve, where outliers and others were judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auc: Option<f64>,
-    /// Average precision, where outliers are known.
+    /// Average precision, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ap: Option<f64>,
     /// The share of the rows that are no outliers which were called anomalous; of all rows, where
@@ -44,8 +44,7 @@ pub struct Streamed {
 pub fn shuffled(matrix: &Matrix, seed: u64) -> Matrix {
     let mut rows: Vec<usize> = (0..matrix.x.nrows()).collect();
     rows.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(seed));
-    let outliers =
-        matrix.outliers.as_ref().map(|outliers| rows.iter().map(|&row| outliers[row]).collect());
+    let outliers = matrix.outliers.as_ref().map(|outliers| rows.iter().map(|&row| outliers[row]).collect());
     Matrix { x: matrix.x.select(Axis(0), &rows), outliers }
 }
 
@@ -79,7 +78,8 @@ pub fn prequential(matrix: &Matrix, seed: u64) -> Result<Streamed> {
             Err(refusal) => return Err(refusal.into()),
         }
     }
-    let ranks = matrix.outliers.as_ref().map(|_| auc_and_ap(&scores, &outliers));
+    let are_both_there = outliers.contains(&true) && outliers.contains(&false);
+    let ranks = are_both_there.then(|| auc_and_ap(&scores, &outliers));
     let mut memory = Vec::new();
     snapshot::write(&mut memory, RsHash::KIND, RsHash::VERSION, &detector.memory())?;
     Ok(Streamed {

@@ -6,11 +6,14 @@
 //! little. With `c` the count of the row's cell in a grid and `n` the count of all its cells,
 //!
 //! ```text
-//! score = mean over the grids of −log2((c + 0.3) / (n + 1))          in bits
+//! score = 2 log2( mean over the grids of √((n + 1) / (c + 0.3)) )        in bits
 //! ```
 //!
 //! What is done differently here:
 //!
+//! * **The mean is of square roots**, not of logarithms: a few grids that are very surprised say more
+//!   than many that are a little. It ranks labelled data sets as well, and finds a single wild feature
+//!   among many others far more often.
 //! * **No ranges are assumed.** A feature is measured by its running mean `m` and mean absolute
 //!   deviation `s`, and mapped to 0 to 1 by `½ + ½ e / (|e| + 2.5 s)` with `e = x − m`: the whole line
 //!   has a place, and far away the cells grow with the distance. One wild value moves `m` and `s`
@@ -20,7 +23,7 @@
 //!   2009), instead of two windows of which one is thrown away.
 //! * **One hash row of 64 counters a grid** stands for its cells, by multilinear hashing. Collisions
 //!   hardly matter to a mean over many grids: 64 counters rank as well as 1,024.
-//! * **Grids have 4 to 10 cells a side**, spread evenly on a logarithmic scale, and a random shift.
+//! * **Grids have 3 to 6 cells a side**, spread evenly on a logarithmic scale, and a random shift.
 //! * **Features are dealt like cards**, so that all occur equally often.
 //!
 //! **The decision** is apart from the score: the score is compared with the remembered scores of
@@ -192,42 +195,48 @@ impl RsHashBuilder {
             totals: vec![0.0; grids.len()],
             tail: Tail::default(),
             places: vec![0.0; width],
-            model: Arc::new(Model { names, grids, seed, rate, keep: libm::exp2(-1.0 / f64::from(half_life)) }),
+            model: Arc::new(Model {
+                names,
+                grids,
+                seed,
+                rate,
+                keep: libm::exp2(-1.0 / f64::from(half_life)),
+            }),
         })
     }
 }
 
-/// The mean of −log2 of ratios. Their products are taken as far as they cannot vanish: a logarithm
-/// costs more.
-struct Bits {
-    product: f64,
-    held: u32,
+/// The mean over grids of `√((n + 1) / (c + 0.3))`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Surprise {
     sum: f64,
-    ratios: u32,
+    grids: u32,
 }
 
-impl Bits {
-    /// A ratio is at least 2^-24: so many of them do not vanish.
-    const HELD: u32 = 32;
-
-    fn new() -> Self {
-        Bits { product: 1.0, held: 0, sum: 0.0, ratios: 0 }
-    }
-
+impl Surprise {
     #[inline]
-    fn add(&mut self, ratio: f32) {
-        self.product *= f64::from(ratio);
-        self.ratios += 1;
-        self.held += 1;
-        if self.held == Self::HELD {
-            self.sum -= libm::log2(self.product);
-            (self.product, self.held) = (1.0, 0);
-        }
+    fn add(&mut self, root: f32) {
+        self.sum += f64::from(root);
+        self.grids += 1;
     }
 
-    fn mean(self) -> Option<f64> {
-        let sum = self.sum - libm::log2(self.product);
-        (self.ratios > 0).then(|| sum / f64::from(self.ratios))
+    /// In bits; `None` without grids.
+    fn score(self) -> Option<f64> {
+        (self.grids > 0).then(|| 2.0 * libm::log2(self.sum / f64::from(self.grids)))
+    }
+}
+
+/// Counts of a moment: how surprising they are depends on what a row weighs.
+#[derive(Debug, Clone, Copy)]
+struct Weights {
+    unit: f32,
+    prior: f32,
+}
+
+impl Weights {
+    #[inline]
+    fn root(self, count: f32, total: f32) -> f32 {
+        ((total + self.unit) / (count + self.prior)).sqrt()
     }
 }
 
@@ -274,20 +283,20 @@ impl RsHash {
     /// The same [`Refusal`] as [`judge`](Detector::judge).
     pub fn attribution(&self, x: &[f64]) -> Result<Vec<f64>, Refusal> {
         let places = self.places_of(x)?;
-        self.surprise(&places)?;
-        let mut bits = vec![0.0; x.len()];
-        let mut grids = 0.0;
-        for ((grid, counts), total) in self.model.grids.iter().zip(&self.counts).zip(&self.totals) {
-            let Some(bin) = grid.bin(&places).filter(|_| *total > 0.0) else { continue };
-            let held = |bin: usize| f64::from(self.ratio(counts[bin], *total));
-            let without = grid.bins_without(&places);
-            for (feature, usual) in grid.features().zip(without) {
-                bits[feature] += libm::log2(held(usual) / held(bin));
+        self.score(&places)?;
+        let weights = self.weights();
+        let (mut sum, mut changes) = (0.0, vec![0.0; x.len()]);
+        for ((grid, counts), &total) in self.model.grids.iter().zip(&self.counts).zip(&self.totals) {
+            let Some(bin) = grid.bin(&places).filter(|_| total > 0.0) else { continue };
+            let root = |bin: usize| f64::from(weights.root(counts[bin], total));
+            sum += root(bin);
+            for (feature, usual) in grid.features().zip(grid.bins_without(&places)) {
+                changes[feature] += root(usual) - root(bin);
             }
-            grids += 1.0;
         }
-        bits.iter_mut().for_each(|bits| *bits /= grids);
-        Ok(bits)
+        // A sum of roots is positive, but rounding may say otherwise.
+        let bits = |change: f64| 2.0 * libm::log2(sum / (sum + change).max(f64::MIN_POSITIVE));
+        Ok(changes.into_iter().map(bits).collect())
     }
 
     /// Whether a row can be looked at.
@@ -310,41 +319,41 @@ impl RsHash {
         Ok(self.scales.iter().zip(x).map(|(scale, &x)| scale.place(x)).collect())
     }
 
-    #[inline]
-    fn ratio(&self, count: f32, total: f32) -> f32 {
-        (count + (PRIOR * self.unit) as f32) / (total + self.unit as f32)
+    fn weights(&self) -> Weights {
+        Weights { unit: self.unit as f32, prior: (PRIOR * self.unit) as f32 }
     }
 
-    fn surprise(&self, places: &[f32]) -> Result<f64, Refusal> {
-        let mut bits = Bits::new();
+    fn score(&self, places: &[f32]) -> Result<f64, Refusal> {
+        let weights = self.weights();
+        let mut surprise = Surprise::default();
         for ((grid, counts), &total) in self.model.grids.iter().zip(&self.counts).zip(&self.totals) {
             if let Some(bin) = grid.bin(places).filter(|_| total > 0.0) {
-                bits.add(self.ratio(counts[bin], total));
+                surprise.add(weights.root(counts[bin], total));
             }
         }
-        self.warm(bits.mean())
+        self.warm(surprise)
     }
 
-    /// As [`surprise`](Self::surprise), and the row is counted.
-    fn surprise_and_count(&mut self, places: &[f32]) -> Result<f64, Refusal> {
-        let mut bits = Bits::new();
-        let (prior, unit) = ((PRIOR * self.unit) as f32, self.unit as f32);
+    /// As [`score`](Self::score), and the row is counted.
+    fn score_and_count(&mut self, places: &[f32]) -> Result<f64, Refusal> {
+        let weights = self.weights();
+        let mut surprise = Surprise::default();
         for ((grid, counts), total) in self.model.grids.iter().zip(&mut self.counts).zip(&mut self.totals) {
             let Some(bin) = grid.bin(places) else { continue };
             if *total > 0.0 {
-                bits.add((counts[bin] + prior) / (*total + unit));
+                surprise.add(weights.root(counts[bin], *total));
             }
-            counts[bin] += unit;
-            *total += unit;
+            counts[bin] += weights.unit;
+            *total += weights.unit;
         }
-        self.warm(bits.mean())
+        self.warm(surprise)
     }
 
-    fn warm(&self, score: Option<f64>) -> Result<f64, Refusal> {
+    fn warm(&self, surprise: Surprise) -> Result<f64, Refusal> {
         if self.learned < Self::LEAST {
             return Err(Refusal::TooShort { have: self.learned, need: Self::LEAST });
         }
-        score.ok_or(Refusal::Empty)
+        surprise.score().ok_or(Refusal::Empty)
     }
 
     fn verdict(&self, score: f64) -> Verdict {
@@ -392,7 +401,7 @@ impl RsHash {
 
 impl Detector<[f64]> for RsHash {
     fn judge(&self, x: &[f64]) -> Result<Verdict, Refusal> {
-        let score = self.surprise(&self.places_of(x)?)?;
+        let score = self.score(&self.places_of(x)?)?;
         Ok(self.verdict(score))
     }
 
@@ -409,7 +418,7 @@ impl Detector<[f64]> for RsHash {
             *place = scale.place(x);
             scale.learn(x, keep);
         }
-        let score = self.surprise_and_count(&places);
+        let score = self.score_and_count(&places);
         self.places = places;
         let verdict = score.map(|score| {
             let verdict = self.verdict(score);

@@ -8,8 +8,8 @@ use feed::WindowShape;
 use peak_core::{Baseline, CountMoments, KeyWindow, Schema, Timestamp, Tz, Window};
 use peak_detectors::testing::check_detector;
 use peak_detectors::{
-    Budget, Classic, Detector, IsolationForest, Mad, Observation, Peak, Persist, Point, SigmaEnsemble, Split,
-    Threshold,
+    Budget, Classic, Detector, IsolationForest, Mad, Observation, Peak, Persist, Point, RsHash,
+    SigmaEnsemble, Split, Threshold,
 };
 
 fn shape(repeat: usize, records: u64, samples: u64, top: u64) -> WindowShape {
@@ -117,4 +117,22 @@ fn forest() {
         let make = || forest.clone().on(|row: &Vec<f64>| row.clone());
         check_detector(make, &rows, &vec![2_000.0; 3], &odd);
     }
+}
+
+/// Quiet rows, a spike of a thousand standard deviations, and rows that should not occur but may.
+fn check_rows<D: Detector<[f64]> + Persist>(make: impl Fn() -> D) {
+    let at = |i: i64| vec![50.0 + ((i * 7_919) % 101) as f64 / 17.0, ((i * 31) % 13) as f64, 7.0];
+    let feed: Vec<Vec<f64>> = (0..400).map(at).collect();
+    let odd = [f64::NAN, f64::INFINITY, -1e300, 1e99, 0.0, -0.0, 7.0, f64::MIN_POSITIVE];
+    let mut rows: Vec<Vec<f64>> = odd.iter().map(|&value| vec![value; 3]).collect();
+    rows.extend(odd.iter().map(|&value| vec![51.0, value, 7.0]));
+    rows.extend([vec![], vec![1.0], vec![1.0; 4]]);
+    // Rows of any length, as vectors.
+    check_detector(|| make().on(|row: &Vec<f64>| row.clone()), &feed, &vec![2_000.0, 4.0, 7.0], &rows);
+}
+
+#[test]
+fn rs_hash() {
+    check_rows(|| RsHash::builder(3).grids(60).build().unwrap());
+    check_rows(|| RsHash::builder(3).half_life(200).grids(30).seed(5).build().unwrap());
 }
