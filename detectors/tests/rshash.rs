@@ -106,7 +106,7 @@ fn nothing_is_anomalous_before_the_rate_can_be_told() {
         let too_short = Err(Refusal::TooShort { have: i, need: 32 });
         assert_eq!(detector.step(&[uniform(i)]), too_short);
     }
-    assert!((32..125).all(|i| !detector.step(&[1e6 * i as f64]).unwrap().anomalous));
+    assert!((32..125).all(|i| !detector.step(&[1e6 * f64::from(i)]).unwrap().anomalous));
     assert_eq!(detector.threshold(), None);
 }
 

@@ -31,7 +31,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let (mut auc, mut ap, mut alarms, mut runs) = (0.0, 0.0, 0.0, 0.0);
+    let (mut auc, mut ap, mut alarms) = (Vec::new(), Vec::new(), Vec::new());
     for path in &arguments.files {
         let matrix = matrix::read(path)?;
         for seed in 0..arguments.seeds {
@@ -43,15 +43,13 @@ fn main() -> Result<()> {
             let mut line = serde_json::to_value(&streamed)?;
             line["file"] = json!(path.file_name().map(|name| name.to_string_lossy()));
             println!("{line}");
-            auc += streamed.auc.unwrap_or(f64::NAN);
-            ap += streamed.ap.unwrap_or(f64::NAN);
-            alarms += streamed.alarms;
-            runs += 1.0;
+            auc.extend(streamed.auc);
+            ap.extend(streamed.ap);
+            alarms.push(streamed.alarms);
         }
     }
-    println!(
-        "{}",
-        json!({"files": arguments.files.len(), "auc": auc / runs, "ap": ap / runs, "alarms": alarms / runs})
-    );
+    let mean = |numbers: &[f64]| numbers.iter().sum::<f64>() / numbers.len() as f64;
+    let files = arguments.files.len();
+    println!("{}", json!({"files": files, "auc": mean(&auc), "ap": mean(&ap), "alarms": mean(&alarms)}));
     Ok(())
 }
