@@ -86,6 +86,24 @@ fn values_that_are_only_strange_together_fire() {
     assert!(!detector.judge(&[0.1, 90.5]).unwrap().anomalous);
 }
 
+/// Measured: 100, 99.5, 91.5 and 68.5 %.
+#[test]
+fn one_wild_feature_among_many_mostly_fires() {
+    let share_of = |width: u64| {
+        let apart = |i: u64| -> Vec<f64> { (0..width).map(|j| normal(i * width + j)).collect() };
+        let mut detector = RsHash::builder(width as usize).build().unwrap();
+        (0..4_000).for_each(|i| detector.learn(&apart(i)));
+        alarms((4_000..4_200).map(|i| {
+            let mut x = apart(i);
+            x[(i % width) as usize] += 1_000.0;
+            detector.judge(&x)
+        }))
+    };
+    let shares = [12, 30, 50, 100].map(share_of);
+    let floors = [0.95, 0.9, 0.8, 0.5];
+    assert!(shares.iter().zip(floors).all(|(share, floor)| *share > floor), "{shares:?}");
+}
+
 #[test]
 fn false_alarms_are_as_configured() {
     for (width, rate) in [(2, 0.01), (10, 0.01), (4, 0.05)] {
