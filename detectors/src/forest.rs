@@ -13,6 +13,7 @@ mod sample;
 mod scaler;
 mod threshold;
 mod tree;
+mod valley;
 
 pub use attribution::Attribution;
 pub use builder::IsolationForestBuilder;
@@ -143,7 +144,8 @@ impl IsolationForest {
             None => (0..x.ncols()).map(|column| format!("x{column}")).collect(),
         };
         let kept = reservoir.view(x.ncols());
-        let scales = (0..x.ncols()).map(|column| Scale::of(&mut kept.column(column).to_vec())).collect();
+        let scale = |column: usize| Scale::of(&mut kept.column(column).to_vec(), plan.split.curve());
+        let scales = (0..x.ncols()).map(scale).collect();
         let mut forest = IsolationForest {
             names,
             scales,

@@ -1,6 +1,8 @@
 //! Where a node is split: the one choice in which the kinds of forest differ.
 
 use super::random::{hash, unit};
+use super::scaler::Curve;
+use super::valley::valley;
 use serde::{Deserialize, Serialize};
 
 /// How the nodes of the trees are split.
@@ -11,14 +13,37 @@ pub enum Split {
     /// Zhou, 2008).
     #[default]
     Classical,
-    /// Of a few random features, the one whose best place to cut leaves the least spread on both
-    /// sides together, measured in its own standard deviations. It finds clustered anomalies better
-    /// and costs more to fit, but nothing more to score.
+    /// A random feature, cut at the valley between two groups of its values where there is one, and at
+    /// a random place where there is none. It ranks outliers better than [`Classical`](Self::Classical)
+    /// on most data, and costs more to fit, but nothing more to score.
+    ///
+    /// Features are seen on the scale of the signed square root, sign(u) (√(1 + |u|) − 1) with u the
+    /// distance from the median in robust standard deviations (IQR / 1.349): on the plain scale a heavy
+    /// tail would take nearly all random cuts.
+    ///
+    /// The best cut of a node's n values is where the sum of squares around the means of both sides,
+    /// SSₗ + SSᵣ, is least: Otsu's rule (1979). It explains the part g = 1 − (SSₗ + SSᵣ) / SS of their
+    /// sum of squares, half-way between the two values next to it. The best cut of a normal
+    /// distribution explains 2 / π = 0.637, of a uniform one 0.75, and of few values more by chance.
+    /// So only where g reaches 0.65 + 2 / n the values have two peaks rather than one, or an end far from
+    /// the rest, and are cut there; a cut elsewhere would halve what belongs together, and anomalies
+    /// with it.
+    ///
+    /// Known weakness: anomalies that are many and close to one another. A cut takes such a clump off as
+    /// a whole, and below it is as hard to isolate as any group of rows.
+    /// [`Classical`](Self::Classical) does better there.
     PooledGain,
 }
 
-/// How many features compete for a node of [`Split::PooledGain`].
-const CANDIDATES: usize = 3;
+impl Split {
+    /// How features are bent before they are cut.
+    pub(super) fn curve(self) -> Curve {
+        match self {
+            Split::Classical => Curve::Straight,
+            Split::PooledGain => Curve::Root,
+        }
+    }
+}
 
 /// The rows that a tree is grown on, as the trees see them.
 pub(super) struct Sample<'a> {
@@ -54,6 +79,15 @@ impl Sample<'_> {
             high = high.max(value);
         }
         (low < high).then_some((low, high))
+    }
+
+    /// These rows' values, ascending. NaN is left out.
+    fn known(&self, feature: usize, rows: &[u32]) -> Vec<f32> {
+        let column = self.column(feature);
+        let values = rows.iter().map(|&row| column[row as usize]);
+        let mut values: Vec<f32> = values.filter(|value| !value.is_nan()).collect();
+        values.sort_unstable_by(f32::total_cmp);
+        values
     }
 
     /// Draws one of the `live` features and takes it out; of `draws`, which belong to them, too.
@@ -95,62 +129,21 @@ pub(super) fn choose(
     seed: u64,
 ) -> Option<Cut> {
     let mut draws = sample.draws(live, seed);
-    let (mut differing, mut best) = (Vec::new(), None::<(f64, Cut)>);
     while let Some(Draw { feature, hash: drawn, .. }) = sample.draw(live, &mut draws) {
         let Some((low, high)) = sample.range(feature, rows) else { continue };
-        differing.push(feature as u32);
+        live.push(feature as u32);
         let place = unit(hash(drawn, 1)) as f32;
-        match split {
-            Split::Classical => {
-                best = Some((0.0, Cut { feature, threshold: between(low, high, place) }));
-                break;
-            }
-            Split::PooledGain => {
-                let (gain, threshold) = pooled_gain(sample.column(feature), rows, place);
-                if best.is_none_or(|(most, _)| gain > most) {
-                    best = Some((gain, Cut { feature, threshold }));
-                }
-                if differing.len() == CANDIDATES {
-                    break;
-                }
-            }
-        }
+        let threshold = match split {
+            Split::Classical => between(low, high, place),
+            Split::PooledGain => valley(&sample.known(feature, rows), place),
+        };
+        return Some(Cut { feature, threshold });
     }
-    live.extend(differing);
-    best.map(|(_, cut)| cut)
+    None
 }
 
 /// Above `low` and not above `high`, so that neither side is empty.
-fn between(low: f32, high: f32, place: f32) -> f32 {
+pub(super) fn between(low: f32, high: f32, place: f32) -> f32 {
     let threshold = low + place * (high - low);
     if threshold > low && threshold <= high { threshold } else { high }
-}
-
-/// The largest gain of all places to cut, and the place: how much less the standard deviations of
-/// both sides, weighted by their rows, are than the one of all, in parts of it (Cortes, 2021).
-fn pooled_gain(column: &[f32], rows: &[u32], place: f32) -> (f64, f32) {
-    let mut values: Vec<f32> =
-        rows.iter().map(|&row| column[row as usize]).filter(|value| !value.is_nan()).collect();
-    values.sort_unstable_by(f32::total_cmp);
-    let (Some(&first), Some(&last)) = (values.first(), values.last()) else { return (0.0, 0.0) };
-    // Relative to the range, squares neither overflow nor vanish.
-    let (origin, unit) = (f64::from(first), 1.0 / (f64::from(last) - f64::from(first)));
-    let relative = |value: f32| (f64::from(value) - origin) * unit;
-    let add = |(sum, squares): (f64, f64), x: f64| (sum + x, squares + x * x);
-    let (total, squares) = values.iter().map(|&value| relative(value)).fold((0.0, 0.0), add);
-    // A standard deviation times the number of rows.
-    let spread = |n: f64, sum: f64, squares: f64| (n * squares - sum * sum).max(0.0).sqrt();
-    let n = values.len() as f64;
-    let (mut left, mut best) = ((0.0, 0.0), (f64::INFINITY, last));
-    for (i, pair) in values.windows(2).enumerate() {
-        left = add(left, relative(pair[0]));
-        if pair[0] < pair[1] {
-            let (here, there) = ((i + 1) as f64, n - (i + 1) as f64);
-            let pooled = spread(here, left.0, left.1) + spread(there, total - left.0, squares - left.1);
-            if pooled < best.0 {
-                best = (pooled, between(pair[0], pair[1], place));
-            }
-        }
-    }
-    (1.0 - best.0 / spread(n, total, squares), best.1)
 }

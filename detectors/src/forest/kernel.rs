@@ -126,7 +126,7 @@ fn walk(tree: &[Node], value: impl Fn(usize) -> f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forest::scaler::Scale;
+    use crate::forest::scaler::{Curve, Scale};
     use crate::forest::tree::Side;
     use ndarray::Array2;
 
@@ -179,7 +179,8 @@ mod tests {
                 if random.unit() < missing { f64::NAN } else { random.unit() - 0.5 }
             });
             let mut tile = Tile::new(columns);
-            tile.fill(x.view(), &vec![Scale { centre: 0.0, factor: 1.0 }; columns]).unwrap();
+            tile.fill(x.view(), &vec![Scale { centre: 0.0, factor: 1.0, curve: Curve::Straight }; columns])
+                .unwrap();
             let plain = |row: usize| {
                 trees.iter().fold(0f32, |sum, tree| sum + walk(tree, |feature| x[[row, feature]] as f32))
             };

@@ -4,25 +4,69 @@ use ndarray::ArrayView2;
 use peak_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// A feature's centre and the power of two that it is multiplied with.
+/// A feature's centre, the factor that it is multiplied with, and how it is bent then.
 ///
 /// The centre is the median, so that most of the digits of an `f32` go to where most of the values
-/// are. A power of two loses no digit: a feature that is scaled by one gives the same bits.
+/// are.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Scale {
     pub(super) centre: f64,
     pub(super) factor: f64,
+    pub(super) curve: Curve,
+}
+
+/// What is done to a feature that is centred and scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Curve {
+    /// Nothing. The factor is a power of two, which loses no digit: a feature that is scaled by one
+    /// gives the same bits.
+    Straight,
+    /// The signed square root, sign(u) (√(1 + |u|) − 1): straight near the centre, and far out it grows
+    /// as √|u|, so that heavy tails do not decide all cuts. The factor is one over a robust standard
+    /// deviation, IQR / 1.349; over the standard deviation where the quartiles say nothing.
+    Root,
 }
 
 /// Scaled values are kept within it, so that differences between any two of them are finite.
 const LIMIT: f64 = 1e37;
+/// The interquartile range of a normal distribution, in its standard deviations.
+const QUARTILES: f64 = 1.349;
+/// Quartiles that are nearer to each other than this, in standard deviations, say nothing.
+const NEAR: f64 = 1e-3;
+
+impl Curve {
+    /// The same bits for one value and for many.
+    #[inline(always)]
+    pub(super) fn bend(self, value: f32) -> f32 {
+        match self {
+            Curve::Straight => value,
+            // √(1 + |u|) − 1 = |u| / (√(1 + |u|) + 1), without cancellation.
+            Curve::Root => value / ((1.0 + value.abs()).sqrt() + 1.0),
+        }
+    }
+
+    /// Apart from reading them, so that vector instructions do it.
+    #[inline(always)]
+    fn bend_all(self, values: &mut [f32]) {
+        if self != Curve::Straight {
+            values.iter_mut().for_each(|value| *value = self.bend(*value));
+        }
+    }
+
+    fn unbend(self, value: f64) -> f64 {
+        match self {
+            Curve::Straight => value,
+            Curve::Root => value * (2.0 + value.abs()),
+        }
+    }
+}
 
 impl Scale {
-    /// Reads the scale off some values of the feature; their order does not matter. NaN is left out.
-    pub(super) fn of(values: &mut Vec<f64>) -> Self {
+    /// Reads the scale off some values of the feature. NaN is left out.
+    pub(super) fn of(values: &mut Vec<f64>, curve: Curve) -> Self {
         values.retain(|value| !value.is_nan());
         if values.is_empty() {
-            return Scale { centre: 0.0, factor: 1.0 };
+            return Scale { centre: 0.0, factor: 1.0, curve };
         }
         let last = values.len() - 1;
         let mut rank = |rank: usize| *values.select_nth_unstable_by(rank, f64::total_cmp).1;
@@ -31,19 +75,37 @@ impl Scale {
         let quartiles = rank(last - last / 4) - rank(last / 4);
         let spread = if quartiles > 0.0 { quartiles } else { rank(last) - rank(0) };
         let exponent = if spread > 0.0 && spread.is_finite() { libm::ilogb(spread) } else { 0 };
-        Scale { centre, factor: libm::ldexp(1.0, -exponent.clamp(-1_000, 1_000)) }
+        let power = libm::ldexp(1.0, -exponent.clamp(-1_000, 1_000));
+        let factor = match curve {
+            Curve::Straight => power,
+            Curve::Root => {
+                values.sort_unstable_by(f64::total_cmp);
+                let scaled = values.iter().map(|value| ((value - centre) * power).clamp(-LIMIT, LIMIT));
+                let deviation = standard_deviation(scaled);
+                let quartiles = quartiles * power;
+                let unit = if quartiles > NEAR * deviation { quartiles / QUARTILES } else { deviation };
+                if unit > 0.0 && unit.is_finite() { power / unit } else { power }
+            }
+        };
+        Scale { centre, factor, curve }
     }
 
     /// As the trees see the value: NaN stays NaN, all else is finite, and the order is kept.
     #[inline(always)]
     pub(super) fn apply(self, value: f64) -> f32 {
+        self.curve.bend(self.straight(value))
+    }
+
+    /// The value before it is bent.
+    #[inline(always)]
+    pub(super) fn straight(self, value: f64) -> f32 {
         ((value - self.centre) * self.factor).clamp(-LIMIT, LIMIT) as f32
     }
 
     /// The value that a tree's threshold stands for: the smallest that [`apply`](Self::apply) does not
     /// put below it, or the largest that it puts below.
     pub(super) fn boundary(self, threshold: f32, side: Boundary) -> f64 {
-        let mut value = f64::from(threshold) / self.factor + self.centre;
+        let mut value = self.curve.unbend(f64::from(threshold)) / self.factor + self.centre;
         if !value.is_finite() {
             return value;
         }
@@ -66,10 +128,12 @@ impl Scale {
     /// # Errors
     /// When no training can have given this scale.
     pub(super) fn check(self) -> Result<()> {
-        let power = self.factor > 0.0 && self.factor.is_finite() && libm::frexp(self.factor).0 == 0.5;
-        if !(self.centre.is_finite() && power) {
+        let positive = self.factor > 0.0 && self.factor.is_finite();
+        let exact = self.curve == Curve::Root || libm::frexp(self.factor).0 == 0.5;
+        if !(self.centre.is_finite() && positive && exact) {
             let found = format!("{} × {}", self.centre, self.factor);
-            return Err(Error::invalid("forest scale", "must be finite, and a power of two", found));
+            let rule = "must be finite, above 0, and a power of two where it is straight";
+            return Err(Error::invalid("forest scale", rule, found));
         }
         Ok(())
     }
@@ -98,7 +162,7 @@ pub(super) fn scale_rows(
     let mut take = |value: f64, scale: &Scale| {
         met.missing |= value.is_nan();
         met.infinite |= value.is_infinite();
-        scale.apply(value)
+        scale.straight(value)
     };
     loop {
         let (mut block, mut count) = ([0; SIDE_BY_SIDE], 0);
@@ -123,12 +187,20 @@ pub(super) fn scale_rows(
                     *place = take(x[[row, j]], scale);
                 }
             }
+            scale.curve.bend_all(column);
         }
         if count < SIDE_BY_SIDE {
             return met;
         }
         start += count;
     }
+}
+
+/// Of all values, divided by their number.
+fn standard_deviation(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let count = values.clone().count() as f64;
+    let mean = values.clone().sum::<f64>() / count;
+    (values.map(|value| (value - mean) * (value - mean)).sum::<f64>() / count).sqrt()
 }
 
 /// On which side of a threshold a value shall be.
@@ -145,21 +217,47 @@ mod tests {
     #[test]
     fn seconds_since_1970_keep_their_differences() {
         let times: Vec<f64> = (0..3_000).map(|i| 1_700_000_000.0 + f64::from(i)).collect();
-        let scale = Scale::of(&mut times.clone());
-        let scaled: Vec<f32> = times.iter().map(|&time| scale.apply(time)).collect();
-        assert!(scaled.is_sorted_by(|a, b| a < b));
+        for curve in [Curve::Straight, Curve::Root] {
+            let scale = Scale::of(&mut times.clone(), curve);
+            let scaled: Vec<f32> = times.iter().map(|&time| scale.apply(time)).collect();
+            assert!(scaled.is_sorted_by(|a, b| a < b));
+        }
     }
 
     #[test]
     fn a_power_of_two_changes_no_bit() {
         let values: Vec<f64> = (0..999).map(|i| libm::sin(f64::from(i)) * 3.7 + 1.0).collect();
-        let scaled = |power: f64| -> Vec<u32> {
+        let scaled = |power: f64, curve: Curve| -> Vec<u32> {
             let values: Vec<f64> = values.iter().map(|value| value * power).collect();
-            let scale = Scale::of(&mut values.clone());
+            let scale = Scale::of(&mut values.clone(), curve);
             values.iter().map(|&value| scale.apply(value).to_bits()).collect()
         };
-        assert_eq!(scaled(1.0), scaled(1_024.0));
-        assert_eq!(scaled(1.0), scaled(2f64.powi(-300)));
+        for curve in [Curve::Straight, Curve::Root] {
+            assert_eq!(scaled(1.0, curve), scaled(1_024.0, curve));
+            assert_eq!(scaled(1.0, curve), scaled(2f64.powi(-300), curve));
+        }
+    }
+
+    #[test]
+    fn far_values_come_nearer_by_the_square_root() {
+        let scale = Scale { centre: 10.0, factor: 0.5, curve: Curve::Root };
+        let all = [10.0, 16.0, 4.0, 40.0, 10.0 + 2e6];
+        let expected = [0.0, 1.0, -1.0, 3.0, 1_000_001f64.sqrt() - 1.0];
+        for (value, expected) in all.into_iter().zip(expected) {
+            assert!((f64::from(scale.apply(value)) - expected).abs() <= 1e-6 * expected.abs());
+        }
+    }
+
+    #[test]
+    fn the_unit_is_that_of_a_normal_distribution_or_else_the_standard_deviation() {
+        let mut normal: Vec<f64> = (0..=100).map(f64::from).collect();
+        let scale = Scale::of(&mut normal, Curve::Root);
+        assert_eq!((scale.centre, scale.factor), (50.0, 1.349 / 50.0));
+        let mut mostly_zero = vec![0.0; 96];
+        mostly_zero.extend([10.0; 4]);
+        let scale = Scale::of(&mut mostly_zero, Curve::Root);
+        let deviation = 10.0 * (0.04f64 * 0.96).sqrt();
+        assert!(scale.centre == 0.0 && (scale.factor * deviation - 1.0).abs() < 1e-12);
     }
 
     #[test]
@@ -172,17 +270,25 @@ mod tests {
             vec![0.0, f64::MIN_POSITIVE, 5e-324],
             vec![0.0, 0.0, 0.0, 1e300],
         ] {
-            let scale = Scale::of(&mut values.clone());
-            scale.check().unwrap();
-            for value in values.into_iter().chain([f64::MAX, f64::MIN, 0.0]) {
-                assert!(scale.apply(value).is_finite() || value.is_nan(), "{value} {scale:?}");
+            for curve in [Curve::Straight, Curve::Root] {
+                let scale = Scale::of(&mut values.clone(), curve);
+                scale.check().unwrap();
+                for &value in values.iter().chain(&[f64::MAX, f64::MIN, 0.0]) {
+                    assert!(scale.apply(value).is_finite() || value.is_nan(), "{value} {scale:?}");
+                }
             }
         }
     }
 
     #[test]
     fn a_boundary_is_on_its_side() {
-        for scale in [Scale { centre: 1.7e9, factor: 2f64.powi(-10) }, Scale { centre: 0.1, factor: 64.0 }] {
+        for (centre, factor, curve) in [
+            (1.7e9, 2f64.powi(-10), Curve::Straight),
+            (0.1, 64.0, Curve::Straight),
+            (1.7e9, 0.003, Curve::Root),
+            (0.0, 70.0, Curve::Root),
+        ] {
+            let scale = Scale { centre, factor, curve };
             for threshold in [-3.3, -1e-30, 0.0, 0.7, 12_345.678] {
                 assert!(scale.apply(scale.boundary(threshold, Boundary::NotBelow)) >= threshold);
                 assert!(scale.apply(scale.boundary(threshold, Boundary::Below)) < threshold);
