@@ -16,7 +16,7 @@ fn said(format: &str, arguments: &[&str]) -> String {
     assert!(run(env!("CARGO_BIN_EXE_generate"), &plan, folder.path()).status.success());
     let files = ["training", "live"].map(|name| format!("hosts_{name}.{format}"));
     let inputs = [&files[0], &files[1], "--truth", "hosts_truth.json"];
-    let output = run(env!("CARGO_BIN_EXE_forest"), &[&inputs[..], arguments].concat(), folder.path());
+    let output = run(env!("CARGO_BIN_EXE_forest_hosts"), &[&inputs[..], arguments].concat(), folder.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -54,7 +54,7 @@ fn lines_of_json_say_the_same() {
 fn what_cannot_be_used_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let failure = |arguments: &[&str]| {
-        let output = run(env!("CARGO_BIN_EXE_forest"), arguments, folder.path());
+        let output = run(env!("CARGO_BIN_EXE_forest_hosts"), arguments, folder.path());
         assert!(!output.status.success());
         String::from_utf8(output.stderr).unwrap()
     };

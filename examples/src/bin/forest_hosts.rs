@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run --release -p peak-examples --bin generate -- hosts --out hosts
-//! cargo run --release -p peak-examples --bin forest -- \
+//! cargo run --release -p peak-examples --bin forest_hosts -- \
 //!     hosts/hosts_training.csv hosts/hosts_live.csv --truth hosts/hosts_truth.json
 //! ```
 //!
