@@ -7,6 +7,7 @@ mod builder;
 mod grow;
 mod kernel;
 mod memory;
+mod pair;
 mod random;
 mod reservoir;
 mod sample;

@@ -108,7 +108,7 @@ fn forest() {
         vec![7.0; 3],
         vec![7.0; 3],
     ];
-    for split in [Split::Classical, Split::PooledGain] {
+    for split in [Split::Classical, Split::PooledGain, Split::PooledPairs] {
         // What is far outside goes the way of the outermost of the training rows: of these, some must count.
         let threshold = Threshold::Contamination(0.1);
         let builder = IsolationForest::builder().trees(25).sample(64).split(split).threshold(threshold);

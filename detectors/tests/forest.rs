@@ -29,8 +29,9 @@ fn rows(rows: usize, columns: usize) -> Array2<f64> {
     })
 }
 
-fn splits() -> [IsolationForestBuilder; 2] {
-    [Split::Classical, Split::PooledGain].map(|split| IsolationForest::builder().split(split).seed(7))
+fn splits() -> [IsolationForestBuilder; 3] {
+    [Split::Classical, Split::PooledGain, Split::PooledPairs]
+        .map(|split| IsolationForest::builder().split(split).seed(7))
 }
 
 fn bits(scores: &Array1<f64>) -> Vec<u64> {
@@ -235,16 +236,17 @@ fn one_row_and_many_give_the_same_bits() {
     for (x, depth) in
         [(rows(600, 3), None), (rows(600, 70), None), (with_missing(), None), (rows(600, 3), Some(12))]
     {
-        let builder = IsolationForest::builder().trees(53);
-        let builder = if let Some(depth) = depth { builder.depth(depth) } else { builder };
-        let forest = builder.fit(x.view()).unwrap();
-        let scores = forest.score_all(x.view()).unwrap();
-        for (row, score) in x.rows().into_iter().zip(&scores) {
-            assert_eq!(forest.score(&row.to_vec()).unwrap().to_bits(), score.to_bits());
+        for builder in splits() {
+            let builder = if let Some(depth) = depth { builder.depth(depth) } else { builder };
+            let forest = builder.trees(53).fit(x.view()).unwrap();
+            let scores = forest.score_all(x.view()).unwrap();
+            for (row, score) in x.rows().into_iter().zip(&scores) {
+                assert_eq!(forest.score(&row.to_vec()).unwrap().to_bits(), score.to_bits());
+            }
+            // The layout of the matrix does not matter.
+            let columns_first = x.t().as_standard_layout().into_owned();
+            assert_eq!(bits(&scores), bits(&forest.score_all(columns_first.t()).unwrap()));
         }
-        // The layout of the matrix does not matter.
-        let columns_first = x.t().as_standard_layout().into_owned();
-        assert_eq!(bits(&scores), bits(&forest.score_all(columns_first.t()).unwrap()));
     }
 }
 
@@ -278,6 +280,37 @@ fn the_feature_that_is_off_contributes_most() {
             let most = (0..6).max_by(|&a, &b| contributions[a].total_cmp(&contributions[b]));
             assert_eq!(most, Some(feature));
         }
+    }
+}
+
+/// Two features that go together; a row that is ordinary in each, but not in both.
+#[test]
+fn pairs_see_what_no_feature_shows_alone() {
+    let x = Array2::from_shape_fn((2_000, 2), |(row, column)| {
+        let along = (0..12).map(|i| noise(row as u64 * 12 + i)).sum::<f64>() - 6.0;
+        along + 0.05 * noise((row * 2 + column) as u64 + 1_000_000)
+    });
+    let rank = |builder: IsolationForestBuilder| {
+        let forest = builder.trees(400).fit(x.view()).unwrap();
+        forest.p_value(forest.score(&[1.5, -1.5]).unwrap())
+    };
+    let [classical, _, pairs] = splits().map(rank);
+    assert!(pairs < 0.03 && 2.0 * pairs < classical, "{classical} {pairs}");
+}
+
+/// The classical way halves what lies in two groups; the valley between them is no place for anomalies.
+#[test]
+fn a_row_between_two_groups_is_found() {
+    let x = Array2::from_shape_fn((2_000, 3), |(row, column)| {
+        let at = (row * 3 + column) as u64 * 12;
+        let normal = (0..12).map(|i| noise(at + i)).sum::<f64>() - 6.0;
+        normal + if row % 2 == 0 { -8.0 } else { 8.0 }
+    });
+    for builder in splits() {
+        let forest = builder.fit(x.view()).unwrap();
+        let between = forest.p_value(forest.score(&[0.0; 3]).unwrap());
+        let middle = forest.p_value(forest.score(&[8.0; 3]).unwrap());
+        assert!(between < 0.05 && middle > 0.5, "{between} {middle}");
     }
 }
 
@@ -336,13 +369,15 @@ fn fixed_seeds_have_fixed_scores() {
         let forest = builder.fit(x.view()).unwrap();
         [0, 7, 57].iter().map(|&row| forest.score(&x.row(row).to_vec()).unwrap().to_bits()).collect()
     };
-    let [classical, accuracy] = splits().map(scores);
+    let [classical, gain, pairs] = splits().map(scores);
     assert_eq!(classical, PINNED_CLASSICAL, "{classical:#x?}");
-    assert_eq!(accuracy, PINNED_ACCURACY, "{accuracy:#x?}");
+    assert_eq!(gain, PINNED_GAIN, "{gain:#x?}");
+    assert_eq!(pairs, PINNED_PAIRS, "{pairs:#x?}");
 }
 
 const PINNED_CLASSICAL: [u64; 3] = [0x3fdb_aca7_c68e_0a83, 0x3fe7_5471_d048_12ea, 0x3fe8_ae19_cccf_a91c];
-const PINNED_ACCURACY: [u64; 3] = [0x3fe0_6f91_824e_643e, 0x3fe5_82a5_95e9_b181, 0x3fe7_a6ba_a541_6e0c];
+const PINNED_GAIN: [u64; 3] = [0x3fe0_6f91_824e_643e, 0x3fe5_82a5_95e9_b181, 0x3fe7_a6ba_a541_6e0c];
+const PINNED_PAIRS: [u64; 3] = [0x3fdf_fa40_71cd_69a6, 0x3fe4_ca55_c5e7_4791, 0x3fe7_522f_e377_f66f];
 
 #[test]
 fn weights_of_rows_decide_what_is_usual() {
@@ -531,28 +566,31 @@ fn a_memory_of_another_width_is_refused() {
 #[test]
 fn damaged_content_is_refused_or_harmless() {
     let x = rows(40, 2);
-    let forest = IsolationForest::builder().trees(3).sample(16).reservoir(16).fit(x.view()).unwrap();
-    let mut content = Vec::new();
-    rmp_serde::encode::write(&mut content, &forest.memory()).unwrap();
-    let mut refused = 0;
-    for at in 0..content.len() {
-        for flip in [0x01, 0xff] {
-            let mut damaged = content.clone();
-            damaged[at] ^= flip;
-            let memory: Result<ForestMemory, _> = rmp_serde::from_slice(&damaged);
-            match memory.map(ForestMemory::into_forest) {
-                Ok(Ok(forest)) => {
-                    if forest.names().len() == 2 {
-                        let scores = forest.score_all(x.view()).unwrap();
-                        assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)));
-                        let _ = forest.explain(&[100.0, -100.0]);
+    for builder in splits() {
+        let forest = builder.trees(3).sample(16).reservoir(16).fit(x.view()).unwrap();
+        let mut content = Vec::new();
+        rmp_serde::encode::write(&mut content, &forest.memory()).unwrap();
+        let mut refused = 0;
+        for at in 0..content.len() {
+            for flip in [0x01, 0xff] {
+                let mut damaged = content.clone();
+                damaged[at] ^= flip;
+                let memory: Result<ForestMemory, _> = rmp_serde::from_slice(&damaged);
+                match memory.map(ForestMemory::into_forest) {
+                    Ok(Ok(forest)) => {
+                        if forest.names().len() == 2 {
+                            let scores = forest.score_all(x.view()).unwrap();
+                            assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)));
+                            assert_eq!(forest.score(&x.row(7).to_vec()), Ok(scores[7]));
+                            let _ = forest.explain(&[100.0, -100.0]);
+                        }
                     }
+                    _ => refused += 1,
                 }
-                _ => refused += 1,
             }
         }
+        assert!(refused > content.len() / 2, "{refused} of {}", 2 * content.len());
     }
-    assert!(refused > content.len() / 2, "{refused} of {}", 2 * content.len());
 }
 
 #[test]
@@ -574,11 +612,11 @@ proptest! {
             prop_oneof![4 => -1e3..1e3f64, 1 => prop::num::f64::NORMAL, 1 => Just(f64::NAN), 1 => Just(0.0)], 10..200),
         seed: u64,
         depth in 1u32..14,
-        pooled: bool,
+        kind in 0usize..3,
     ) {
         let count = values.len() / columns;
         let x = Array2::from_shape_vec((count, columns), values[..count * columns].to_vec()).unwrap();
-        let split = if pooled { Split::PooledGain } else { Split::Classical };
+        let split = [Split::Classical, Split::PooledGain, Split::PooledPairs][kind];
         let builder = IsolationForest::builder().trees(9).sample(64).depth(depth).seed(seed).split(split);
         let forest = builder.fit(x.view()).unwrap();
         let scores = forest.score_all(x.view()).unwrap();

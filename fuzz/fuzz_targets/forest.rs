@@ -24,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
     let rows = values.len().checked_div(columns).unwrap_or(0);
     values.truncate(rows * columns);
     let x = Array2::from_shape_vec((rows, columns), values).expect("whole rows");
-    let split = if mode & 2 == 0 { Split::Classical } else { Split::PooledGain };
+    let split = [Split::Classical, Split::PooledGain, Split::PooledPairs][usize::from(mode >> 1) % 3];
     let builder = IsolationForest::builder()
         .trees(5)
         .depth(u32::from(depth % 70))

@@ -52,7 +52,7 @@ fn main() -> Result<()> {
     let matrix = read(&arguments.file)?;
     let split = match arguments.mode {
         Mode::Classical => Split::Classical,
-        Mode::Accuracy => Split::PooledGain,
+        Mode::Accuracy => Split::PooledPairs,
     };
     let before = memory_bytes("VmRSS");
     let marks = |()| (Instant::now(), cpu_seconds());

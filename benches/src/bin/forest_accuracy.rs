@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Means over the seeds of the area under the ROC curve and of average precision, per set; sets are
-//! read as the `forest` program does. A set is won when the area is larger by more than 0.01, and lost
-//! when it is smaller by as much.
+//! read as the `forest` program does. A set is won when the area is larger than the
+//! classical one by more than 0.01, and lost when it is smaller by as much.
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -29,7 +29,9 @@ struct Arguments {
     threads: NonZeroUsize,
 }
 
-const KINDS: [Split; 2] = [Split::Classical, Split::PooledGain];
+/// The first is what the others are compared with.
+const KINDS: [(&str, Split); 3] =
+    [("classical", Split::Classical), ("gain", Split::PooledGain), ("pairs", Split::PooledPairs)];
 const MARGIN: f64 = 0.01;
 
 fn main() -> Result<()> {
@@ -41,22 +43,17 @@ fn main() -> Result<()> {
     files.sort();
 
     let mut table = Table::new();
-    table.set_header([
-        "set",
-        "rows",
-        "columns",
-        "AUC classical",
-        "AUC accuracy",
-        "difference",
-        "AP classical",
-        "AP accuracy",
-    ]);
-    let (mut sums, mut won, mut lost) = ([[0.0; 2]; 2], 0, 0);
+    let names = KINDS.map(|(name, _)| name);
+    let heads = ["set", "rows", "columns"].map(str::to_owned).into_iter();
+    let areas = names.map(|name| format!("AUC {name}"));
+    let precisions = names.map(|name| format!("AP {name}"));
+    table.set_header(heads.chain(areas).chain(precisions));
+    let (mut sums, mut counts) = ([[0.0; 2]; KINDS.len()], [[0; 2]; KINDS.len()]);
     for path in &files {
         let matrix = read(path)?;
         let outliers = matrix.outliers.as_deref().context("no labels")?;
-        let mut means = [[0.0; 2]; 2];
-        for (mean, split) in means.iter_mut().zip(KINDS) {
+        let mut means = [[0.0; 2]; KINDS.len()];
+        for (mean, (_, split)) in means.iter_mut().zip(KINDS) {
             for seed in 1..=arguments.seeds {
                 let builder = IsolationForest::builder().split(split).seed(seed).threads(arguments.threads);
                 let scores = builder.fit(matrix.x.view())?.score_all(matrix.x.view())?;
@@ -65,30 +62,28 @@ fn main() -> Result<()> {
                 mean[1] += ap / arguments.seeds as f64;
             }
         }
-        let [classical, accuracy] = means;
-        let difference = accuracy[0] - classical[0];
-        won += usize::from(difference > MARGIN);
-        lost += usize::from(difference < -MARGIN);
-        for (sum, mean) in sums.iter_mut().zip(means) {
-            sum.iter_mut().zip(mean).for_each(|(sum, mean)| *sum += mean);
+        for ((sum, [won, lost]), mean) in sums.iter_mut().zip(&mut counts).zip(means) {
+            let difference = mean[0] - means[0][0];
+            *won += usize::from(difference > MARGIN);
+            *lost += usize::from(difference < -MARGIN);
+            sum.iter_mut().zip(mean).for_each(|(sum, mean)| *sum += mean / files.len() as f64);
         }
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let (rows, columns) = matrix.x.dim();
-        table.add_row(row(&[name, rows.to_string(), columns.to_string()], classical, accuracy));
+        table.add_row(row([name, rows.to_string(), columns.to_string()], means));
     }
-    let [classical, accuracy] = sums.map(|sum| sum.map(|sum| sum / files.len() as f64));
-    let heads = ["mean".to_owned(), format!("won {won}, lost {lost}"), format!("of {}", files.len())];
-    table.add_row(row(&heads, classical, accuracy));
+    table.add_row(row(["mean".to_owned(), String::new(), format!("of {}", files.len())], sums));
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     println!("{table}");
+    for (name, [won, lost]) in names.iter().zip(counts).skip(1) {
+        println!("{name}: won {won}, lost {lost}");
+    }
     Ok(())
 }
 
-fn row(heads: &[String; 3], classical: [f64; 2], accuracy: [f64; 2]) -> Vec<String> {
-    let difference = accuracy[0] - classical[0];
-    let numbers = [classical[0], accuracy[0]].map(|x| format!("{x:.4}"));
-    let precisions = [classical[1], accuracy[1]].map(|x| format!("{x:.4}"));
-    heads.iter().cloned().chain(numbers).chain([format!("{difference:+.4}")]).chain(precisions).collect()
+fn row(heads: [String; 3], means: [[f64; 2]; KINDS.len()]) -> Vec<String> {
+    let numbers = |which: usize| means.map(|mean| format!("{:.4}", mean[which]));
+    heads.into_iter().chain(numbers(0)).chain(numbers(1)).collect()
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 ///
 /// On its way down a tree, a row passes nodes of which each has a mean path length, that of its training
 /// rows. A split that takes the row to a node of shorter paths makes it stranger; the difference is
-/// booked to the split's feature. Over all trees these differences add up to how much shorter than usual
+/// booked to the split's feature, or shared between its two. Over all trees these differences add up to how much shorter than usual
 /// the row's paths are. They are then brought to the scale of the score, all by the same factor, so
 /// that they add up to `score - baseline`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -39,9 +39,14 @@ impl IsolationForest {
             let mut node = &tree[0];
             usual += f64::from(node.path);
             while !node.is_leaf() {
-                let feature = node.feature as usize;
-                let child = &tree[node.child(row[feature])];
-                shares[feature] += f64::from(node.path) - f64::from(child.path);
+                let child = &tree[node.child(|feature| row[feature])];
+                let mut difference = f64::from(node.path) - f64::from(child.path);
+                if let Some(second) = node.direction.second {
+                    let share = difference * f64::from(second.share);
+                    shares[second.feature as usize] += share;
+                    difference -= share;
+                }
+                shares[node.direction.feature as usize] += difference;
                 node = child;
             }
         }
@@ -74,8 +79,9 @@ impl IsolationForest {
             let scale = self.scales[feature];
             let above = (from > f32::NEG_INFINITY).then(|| scale.boundary(from, Boundary::NotBelow));
             let below = (to < f32::INFINITY).then(|| scale.boundary(to, Boundary::Below));
-            let nearest = if from > scaled[feature] { above } else { below };
-            let Some(value) = nearest.filter(|value| value.is_finite()) else { continue };
+            let finite = |bound: Option<f64>| bound.filter(|value| value.is_finite());
+            let (above, below) = (finite(above), finite(below));
+            let Some(value) = (if from > scaled[feature] { above } else { below }) else { continue };
             // What rounding makes of it is what counts.
             changed[feature] = value;
             if self.score(&changed)? <= self.cutoff.score {
@@ -161,14 +167,82 @@ fn reach(
         pieces.push((from, f64::from(split.path)));
         return;
     }
-    let (feature, left) = (split.feature as usize, split.left as usize);
-    if feature != free {
-        return reach(tree, split.child(row[feature]), row, free, (from, to), pieces);
+    let Some(Turn { at, below, above }) = turn(split, row, free) else {
+        return reach(tree, split.child(|feature| row[feature]), row, free, (from, to), pieces);
+    };
+    if from < at {
+        reach(tree, below, row, free, (from, to.min(at)), pieces);
     }
-    if from < split.threshold {
-        reach(tree, left, row, free, (from, to.min(split.threshold)), pieces);
+    if at < to {
+        reach(tree, above, row, free, (from.max(at), to), pieces);
     }
-    if split.threshold < to {
-        reach(tree, left + 1, row, free, (from.max(split.threshold), to), pieces);
+}
+
+/// Where a row turns from one child of a split to the other as one of its features rises.
+struct Turn {
+    /// From here on it goes to the one, below to the other; infinite when it never does.
+    at: f32,
+    below: usize,
+    above: usize,
+}
+
+/// `None` when it does not depend on the feature.
+fn turn(split: &Node, row: &[f32], free: usize) -> Option<Turn> {
+    let (left, right) = (split.left as usize, split.left as usize + 1);
+    let first = split.direction.feature as usize;
+    let Some(second) = split.direction.second else {
+        return (first == free).then_some(Turn { at: split.threshold, below: left, above: right });
+    };
+    let other = if first == free { second.feature as usize } else { first };
+    if (second.feature as usize != free && first != free) || row[other].is_nan() {
+        return None;
+    }
+    // Rounding included: sums and products keep the order of what they are of.
+    let is_right = |free_value: f32| {
+        split.child(|feature| if feature == free { free_value } else { row[feature] }) == right
+    };
+    if first == free || second.coefficient > 0.0 {
+        Some(Turn { at: first_where(is_right), below: left, above: right })
+    } else {
+        Some(Turn { at: first_where(|value| !is_right(value)), below: right, above: left })
+    }
+}
+
+/// The smallest number of which `holds` is true, when it is true of all above; infinite when it is true
+/// of all finite numbers, or of none.
+fn first_where(holds: impl Fn(f32) -> bool) -> f32 {
+    // Numbers in their order, as integers in theirs.
+    let number = |order: i32| f32::from_bits((order ^ ((order >> 31) & i32::MAX)) as u32);
+    let order = |number: f32| {
+        let bits = number.to_bits() as i32;
+        bits ^ ((bits >> 31) & i32::MAX)
+    };
+    let (mut low, mut high) = (order(f32::NEG_INFINITY), order(f32::INFINITY));
+    if holds(f32::MIN) {
+        return f32::NEG_INFINITY;
+    }
+    // Not true at `low`, true at `high` if anywhere.
+    while i64::from(high) - i64::from(low) > 1 {
+        let middle = ((i64::from(low) + i64::from(high)) / 2) as i32;
+        if holds(number(middle)) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    number(high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_number_is_found_exactly() {
+        for at in [-3e38f32, -1.5, -1e-45, 1e-45, 0.1, 7.0f32.next_up(), 3e38] {
+            assert_eq!(first_where(|number| number >= at), at);
+        }
+        assert_eq!(first_where(|_| true), f32::NEG_INFINITY);
+        assert_eq!(first_where(|_| false), f32::INFINITY);
     }
 }

@@ -1,7 +1,9 @@
 //! Where a node is split: the one choice in which the kinds of forest differ.
 
+use super::pair::pair;
 use super::random::{hash, unit};
 use super::scaler::Curve;
+use super::tree::Direction;
 use super::valley::valley;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,16 @@ pub enum Split {
     /// a whole, and below it is as hard to isolate as any group of rows.
     /// [`Classical`](Self::Classical) does better there.
     PooledGain,
+    /// As [`PooledGain`](Self::PooledGain), but cut across two random features a and b at once: the sum
+    /// (gₐ / sₐ) a + (g_b / s_b) b, where gₐ and g_b are drawn from the standard normal distribution
+    /// and sₐ and s_b are the standard deviations among the node's rows. It sees rows that are ordinary
+    /// in each feature, but not in how two go together (after Hariri, Carrasco Kind and Brunner, 2021,
+    /// with two features rather than all). Where b is a or does not differ, the cut is of a alone.
+    ///
+    /// It ranks outliers best on most data, and costs about twice as much to fit and to score. What a
+    /// cut contributes to a row's score is shared between its features as gₐ² to g_b². It has
+    /// the same weakness as `PooledGain`.
+    PooledPairs,
 }
 
 impl Split {
@@ -40,7 +52,7 @@ impl Split {
     pub(super) fn curve(self) -> Curve {
         match self {
             Split::Classical => Curve::Straight,
-            Split::PooledGain => Curve::Root,
+            Split::PooledGain | Split::PooledPairs => Curve::Root,
         }
     }
 }
@@ -57,10 +69,10 @@ pub(super) struct Sample<'a> {
     pub(super) weights: Option<&'a [f64]>,
 }
 
-/// Values below the threshold go left, others right.
+/// What is below the threshold goes left, what is not goes right.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Cut {
-    pub(super) feature: usize,
+    pub(super) direction: Direction,
     pub(super) threshold: f32,
 }
 
@@ -81,10 +93,10 @@ impl Sample<'_> {
         (low < high).then_some((low, high))
     }
 
-    /// These rows' values, ascending. NaN is left out.
-    fn known(&self, feature: usize, rows: &[u32]) -> Vec<f32> {
-        let column = self.column(feature);
-        let values = rows.iter().map(|&row| column[row as usize]);
+    /// These rows' values in a direction, ascending. NaN is left out.
+    pub(super) fn known(&self, direction: Direction, rows: &[u32]) -> Vec<f32> {
+        let value = |&row: &u32| direction.of(|feature| self.column(feature)[row as usize]);
+        let values = rows.iter().map(value);
         let mut values: Vec<f32> = values.filter(|value| !value.is_nan()).collect();
         values.sort_unstable_by(f32::total_cmp);
         values
@@ -113,11 +125,16 @@ impl Sample<'_> {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Draw {
-    feature: usize,
+pub(super) struct Draw {
+    pub(super) feature: usize,
     time: f64,
-    hash: u64,
+    /// What is random about the feature in this node.
+    pub(super) hash: u64,
 }
+
+/// What a node's and a feature's randomness is for, apart from the order of the features.
+const PARTNER: u64 = 1;
+const PLACE: u64 = 1;
 
 /// Chooses where these rows are split. `live` are the features that may still differ among them; those
 /// that are found not to are taken out. `None` when no feature differs.
@@ -129,15 +146,25 @@ pub(super) fn choose(
     seed: u64,
 ) -> Option<Cut> {
     let mut draws = sample.draws(live, seed);
-    while let Some(Draw { feature, hash: drawn, .. }) = sample.draw(live, &mut draws) {
+    while let Some(chosen) = sample.draw(live, &mut draws) {
+        let Draw { feature, hash: drawn, .. } = chosen;
         let Some((low, high)) = sample.range(feature, rows) else { continue };
         live.push(feature as u32);
-        let place = unit(hash(drawn, 1)) as f32;
-        let threshold = match split {
-            Split::Classical => between(low, high, place),
-            Split::PooledGain => valley(&sample.known(feature, rows), place),
-        };
-        return Some(Cut { feature, threshold });
+        let place = unit(hash(drawn, PLACE)) as f32;
+        let along = Direction::along(feature);
+        return Some(match split {
+            Split::Classical => Cut { direction: along, threshold: between(low, high, place) },
+            Split::PooledGain => {
+                Cut { direction: along, threshold: valley(&sample.known(along, rows), place) }
+            }
+            Split::PooledPairs => {
+                let draws = sample.draws(live, hash(seed, PARTNER));
+                let partner = draws.into_iter().min_by(|a, b| a.time.total_cmp(&b.time));
+                let pair = partner.and_then(|partner| pair(sample, rows, chosen, partner));
+                let (direction, values) = pair.unwrap_or_else(|| (along, sample.known(along, rows)));
+                Cut { direction, threshold: valley(&values, place) }
+            }
+        });
     }
     None
 }

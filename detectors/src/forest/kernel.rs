@@ -10,6 +10,7 @@
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx512;
 mod padded;
+mod pairs;
 mod passes;
 mod tile;
 
@@ -18,12 +19,14 @@ pub(super) use tile::{Infinite, ROWS, Tile};
 use super::tree::Node;
 use fearless_simd::{Level, dispatch};
 use padded::{LEVELS, Padded};
+use pairs::Pairs;
 use passes::Passes;
 
 /// The trees in the form that rows are run through.
 #[derive(Debug, Clone)]
 pub(super) enum Kernel {
     Padded(Vec<Padded>),
+    Pairs(Vec<Pairs>),
     Walked(Vec<Vec<Node>>),
 }
 
@@ -32,8 +35,12 @@ const TOGETHER: usize = 8;
 
 impl Kernel {
     pub(super) fn new(trees: &[Vec<Node>]) -> Self {
-        let padded: Option<Vec<Padded>> = trees.iter().map(|tree| Padded::new(tree)).collect();
-        padded.map_or_else(|| Kernel::Walked(trees.to_vec()), Kernel::Padded)
+        let all_padded = if trees.iter().flatten().any(|node| node.direction.second.is_some()) {
+            trees.iter().map(|tree| Pairs::new(tree)).collect::<Option<_>>().map(Kernel::Pairs)
+        } else {
+            trees.iter().map(|tree| Padded::new(tree)).collect::<Option<_>>().map(Kernel::Padded)
+        };
+        all_padded.unwrap_or_else(|| Kernel::Walked(trees.to_vec()))
     }
 
     /// Per row of the tile, the sum of its path lengths over all trees.
@@ -44,6 +51,12 @@ impl Kernel {
                 let mut passes = Passes::default();
                 for tree in trees {
                     self::paths(tree, tile, level, &mut passes, &mut sums);
+                }
+            }
+            Kernel::Pairs(trees) => {
+                let mut passes = Passes::default();
+                for tree in trees {
+                    paths_of_pairs(tree, tile, level, &mut passes, &mut sums);
                 }
             }
             Kernel::Walked(trees) => {
@@ -60,16 +73,31 @@ impl Kernel {
     /// The sum of a single row's path lengths, the same bits as of a tile. `row` is padded to a power of
     /// two.
     pub(super) fn path(&self, row: &[f32]) -> f32 {
+        let missing = row.iter().any(|value| value.is_nan());
         match self {
-            Kernel::Padded(trees) if row.iter().any(|value| value.is_nan()) => together(
+            Kernel::Padded(trees) if missing => together(
                 trees,
+                |tree| tree,
                 |trees| padded::leaves(trees, row, true),
                 |tree| padded::leaves(tree, row, true),
             ),
             Kernel::Padded(trees) => together(
                 trees,
+                |tree| tree,
                 |trees| padded::leaves(trees, row, false),
                 |tree| padded::leaves(tree, row, false),
+            ),
+            Kernel::Pairs(trees) if missing => together(
+                trees,
+                |tree| &tree.padded,
+                |trees| pairs::leaves(trees, row, true),
+                |tree| pairs::leaves(tree, row, true),
+            ),
+            Kernel::Pairs(trees) => together(
+                trees,
+                |tree| &tree.padded,
+                |trees| pairs::leaves(trees, row, false),
+                |tree| pairs::leaves(tree, row, false),
             ),
             Kernel::Walked(trees) => {
                 trees.iter().fold(0.0, |sum, tree| sum + walk(tree, |feature| row[feature]))
@@ -80,16 +108,17 @@ impl Kernel {
 
 /// The sum of the path lengths of the leaves that are found in trees together, or in one.
 #[inline(always)]
-fn together(
-    trees: &[Padded],
-    leaves: impl Fn(&[Padded; TOGETHER]) -> [u32; TOGETHER],
-    leaf: impl Fn(&[Padded; 1]) -> [u32; 1],
+fn together<T>(
+    trees: &[T],
+    padded: impl Fn(&T) -> &Padded,
+    leaves: impl Fn(&[T; TOGETHER]) -> [u32; TOGETHER],
+    leaf: impl Fn(&[T; 1]) -> [u32; 1],
 ) -> f32 {
     let (groups, rest) = trees.as_chunks::<TOGETHER>();
     let sum = groups.iter().fold(0.0, |sum, trees| {
-        trees.iter().zip(leaves(trees)).fold(sum, |sum, (tree, leaf)| sum + tree.path(leaf))
+        trees.iter().zip(leaves(trees)).fold(sum, |sum, (tree, leaf)| sum + padded(tree).path(leaf))
     });
-    rest.iter().fold(sum, |sum, tree| sum + tree.path(leaf(std::array::from_ref(tree))[0]))
+    rest.iter().fold(sum, |sum, tree| sum + padded(tree).path(leaf(std::array::from_ref(tree))[0]))
 }
 
 /// Adds each row's path length in one tree.
@@ -114,11 +143,29 @@ fn paths(tree: &Padded, tile: &Tile, level: Level, passes: &mut Passes, sums: &m
     passes.add(tree, sums);
 }
 
+/// The same, where splits look at two features.
+fn paths_of_pairs(tree: &Pairs, tile: &Tile, level: Level, passes: &mut Passes, sums: &mut [f32; ROWS]) {
+    if tile.has_missing() {
+        passes.start();
+        for _ in 0..LEVELS {
+            passes.fetch_pairs_or_missing(tree, tile.values());
+            dispatch!(level, simd => passes.compare(simd));
+        }
+        return passes.add(&tree.padded, sums);
+    }
+    let dense = dispatch!(level, simd => passes.dense_pairs(simd, tree, tile.values()));
+    for _ in dense..LEVELS {
+        passes.fetch_pairs(tree, tile.values());
+        dispatch!(level, simd => passes.compare(simd));
+    }
+    passes.add(&tree.padded, sums);
+}
+
 /// The length of the path that a row takes through a tree.
 fn walk(tree: &[Node], value: impl Fn(usize) -> f32) -> f32 {
     let mut node = &tree[0];
     while !node.is_leaf() {
-        node = &tree[node.child(value(node.feature as usize))];
+        node = &tree[node.child(&value)];
     }
     node.path
 }
@@ -127,20 +174,29 @@ fn walk(tree: &[Node], value: impl Fn(usize) -> f32) -> f32 {
 mod tests {
     use super::*;
     use crate::forest::scaler::{Curve, Scale};
-    use crate::forest::tree::Side;
+    use crate::forest::tree::{Direction, Second, Side};
     use ndarray::Array2;
 
     /// A tree with all kinds of splits and leaves; every other one stops early.
-    fn tree(depth: u32, columns: u32, seed: u64) -> Vec<Node> {
+    fn tree(depth: u32, columns: u32, seed: u64, paired: f64) -> Vec<Node> {
         let mut random = crate::forest::random::Random::new(seed);
-        let mut nodes =
-            vec![(0, Node { feature: 0, threshold: 0.0, left: 0, missing: Side::Left, path: 1.0 })];
+        let mut nodes = vec![(
+            0,
+            Node { direction: Direction::along(0), threshold: 0.0, left: 0, missing: Side::Left, path: 1.0 },
+        )];
         let mut next = 0;
         while next < nodes.len() {
             let (level, mut node) = nodes[next];
             node.path = random.unit() as f32 + level as f32 + 1.0;
             if level < depth && (level < 2 || random.unit() < 0.8) {
-                node.feature = random.below(columns as usize) as u32;
+                let feature = random.below(columns as usize) as u32;
+                let second = Second {
+                    feature: (feature + 1 + random.below(columns.max(2) as usize - 1) as u32) % columns,
+                    coefficient: 4.0 * random.unit() as f32 - 2.0,
+                    share: 0.5,
+                };
+                let second = (random.unit() < paired && columns > 1).then_some(second);
+                node.direction = Direction { feature, second };
                 node.threshold = random.unit() as f32 - 0.5;
                 node.missing = if random.unit() < 0.5 { Side::Left } else { Side::Right };
                 node.left = nodes.len() as u32;
@@ -168,12 +224,16 @@ mod tests {
 
     #[test]
     fn all_instructions_give_the_bits_of_a_plain_walk() {
-        for (columns, missing, depth) in
-            [(1, 0.0, 8), (5, 0.0, 8), (10, 0.0, 8), (10, 0.2, 8), (50, 0.0, 5), (300, 0.0, 8), (7, 0.1, 11)]
+        let shapes =
+            [(1, 0.0, 8), (5, 0.0, 8), (10, 0.0, 8), (10, 0.2, 8), (50, 0.0, 5), (300, 0.0, 8), (7, 0.1, 11)];
+        for ((columns, missing, depth), paired) in
+            shapes.into_iter().flat_map(|shape| [0.0, 0.8].map(|p| (shape, p)))
         {
-            let trees: Vec<Vec<Node>> = (0..37).map(|seed| tree(depth, columns as u32, seed)).collect();
+            let trees: Vec<Vec<Node>> =
+                (0..37).map(|seed| tree(depth, columns as u32, seed, paired)).collect();
             let kernel = Kernel::new(&trees);
             assert_eq!(matches!(kernel, Kernel::Walked(_)), depth > LEVELS);
+            assert_eq!(matches!(kernel, Kernel::Pairs(_)), depth <= LEVELS && paired > 0.0 && columns > 1);
             let mut random = crate::forest::random::Random::new(9);
             let x = Array2::from_shape_simple_fn((200, columns), || {
                 if random.unit() < missing { f64::NAN } else { random.unit() - 0.5 }
@@ -187,7 +247,7 @@ mod tests {
             for level in levels() {
                 let sums = kernel.paths(&tile, level);
                 for (row, sum) in sums.iter().enumerate().take(200) {
-                    assert_eq!(sum.to_bits(), plain(row).to_bits(), "{level:?} {columns} {row}");
+                    assert_eq!(sum.to_bits(), plain(row).to_bits(), "{level:?} {columns} {paired} {row}");
                     let mut single: Vec<f32> = x.row(row).iter().map(|&value| value as f32).collect();
                     single.resize(columns.next_power_of_two(), 0.0);
                     assert_eq!(kernel.path(&single).to_bits(), plain(row).to_bits());

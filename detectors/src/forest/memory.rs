@@ -5,7 +5,7 @@ use super::builder::IsolationForestBuilder;
 use super::kernel::Kernel;
 use super::reservoir::Reservoir;
 use super::scaler::Scale;
-use super::tree::{Node, mean_paths};
+use super::tree::{Direction, Node, Second, mean_paths};
 use crate::Persist;
 use peak_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -110,7 +110,7 @@ fn is_tree(tree: &[Node], columns: usize) -> bool {
             continue;
         }
         let left = node.left as usize;
-        let deeper = depth < IsolationForest::MOST_DEPTH && (node.feature as usize) < columns;
+        let deeper = depth < IsolationForest::MOST_DEPTH && is_direction(node.direction, columns);
         if !deeper || !node.threshold.is_finite() || left <= i || left + 1 >= tree.len() {
             return false;
         }
@@ -121,6 +121,16 @@ fn is_tree(tree: &[Node], columns: usize) -> bool {
         }
     }
     !tree.is_empty()
+}
+
+fn is_direction(direction: Direction, columns: usize) -> bool {
+    let is_second = |second: Second| {
+        (second.feature as usize) < columns
+            && second.feature != direction.feature
+            && second.coefficient.is_finite()
+            && (0.0..=1.0).contains(&second.share)
+    };
+    (direction.feature as usize) < columns && direction.second.is_none_or(is_second)
 }
 
 impl Persist for IsolationForest {

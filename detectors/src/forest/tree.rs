@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 /// A node that is split, or a leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Node {
-    pub(super) feature: u32,
-    /// Values below it go left.
+    /// What is compared with the threshold.
+    pub(super) direction: Direction,
+    /// What is below it goes left.
     pub(super) threshold: f32,
     /// The left child; the right one follows it. 0 is a leaf: nobody's child is the root.
     pub(super) left: u32,
@@ -16,6 +17,37 @@ pub(super) struct Node {
     pub(super) missing: Side,
     /// The path length of a row that ends here; for a node that is split, the mean over its rows.
     pub(super) path: f32,
+}
+
+/// What a split looks at: a feature, or the sum of one and of a multiple of a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Direction {
+    pub(super) feature: u32,
+    pub(super) second: Option<Second>,
+}
+
+/// The second feature of a split.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Second {
+    /// Another one than the first.
+    pub(super) feature: u32,
+    pub(super) coefficient: f32,
+    /// The part of what the split contributes that is the second feature's; the rest is the first's.
+    pub(super) share: f32,
+}
+
+impl Direction {
+    pub(super) fn along(feature: usize) -> Self {
+        Direction { feature: feature as u32, second: None }
+    }
+
+    /// What is compared; NaN where a value is missing. The product is rounded before the sum, so that all
+    /// processors give the same bits.
+    pub(super) fn of(&self, value: impl Fn(usize) -> f32) -> f32 {
+        let first = value(self.feature as usize);
+        let add = |second: &Second| first + second.coefficient * value(second.feature as usize);
+        self.second.as_ref().map_or(first, add)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +61,9 @@ impl Node {
         self.left == 0
     }
 
-    /// The child that a row goes to.
-    pub(super) fn child(&self, value: f32) -> usize {
+    /// The child that a row of these values goes to.
+    pub(super) fn child(&self, value: impl Fn(usize) -> f32) -> usize {
+        let value = self.direction.of(value);
         let right = if value.is_nan() { self.missing == Side::Right } else { value >= self.threshold };
         self.left as usize + usize::from(right)
     }
@@ -64,11 +97,19 @@ pub(super) fn mean_paths(most: usize) -> Vec<f64> {
 pub(super) fn grow(growth: &Growth<'_>, sample: &Sample<'_>, seed: u64) -> Vec<Node> {
     let mut rows: Vec<u32> = (0..sample.rows as u32).collect();
     let live = (0..sample.identities.len() as u32).collect();
-    let root = Node { feature: 0, threshold: 0.0, left: 0, missing: Side::Left, path: 0.0 };
-    let mut tree = Tree { growth, sample, seed, nodes: vec![root] };
+    let mut tree = Tree { growth, sample, seed, nodes: vec![LEAF] };
     tree.grow(0, Place { number: 1, depth: 0 }, &mut rows, live);
     tree.nodes
 }
+
+/// A node before it is known what becomes of it.
+const LEAF: Node = Node {
+    direction: Direction { feature: 0, second: None },
+    threshold: 0.0,
+    left: 0,
+    missing: Side::Left,
+    path: 0.0,
+};
 
 struct Tree<'a> {
     growth: &'a Growth<'a>,
@@ -89,22 +130,23 @@ impl Tree<'_> {
         let splits = rows.len() > 1 && place.depth < self.growth.depth;
         let seed = hash(self.seed, place.number);
         let cut = if splits { choose(self.growth.split, self.sample, rows, &mut live, seed) } else { None };
-        let Some(Cut { feature, threshold }) = cut else {
+        let Some(Cut { direction, threshold }) = cut else {
             let path = f64::from(place.depth) + self.growth.paths[rows.len()];
             self.nodes[node].path = path as f32;
             return;
         };
-        let column = self.sample.column(feature);
-        let known = rows.iter().map(|&row| column[row as usize]);
+        let sample = self.sample;
+        let value = |row: u32| direction.of(|feature| sample.column(feature)[row as usize]);
+        let known = rows.iter().map(|&row| value(row));
         let (below, above) = known.fold((0usize, 0usize), |(below, above), value| {
             (below + usize::from(value < threshold), above + usize::from(value >= threshold))
         });
         let missing = if above > below { Side::Right } else { Side::Left };
         let left = self.nodes.len();
-        let leaf = Node { feature: 0, threshold: 0.0, left: 0, missing: Side::Left, path: 0.0 };
-        self.nodes.extend([leaf; 2]);
-        let split = Node { feature: feature as u32, threshold, left: left as u32, missing, path: 0.0 };
-        let middle = partition(rows, |row| split.child(column[row as usize]) == left);
+        self.nodes.extend([LEAF; 2]);
+        let split = Node { direction, threshold, left: left as u32, missing, path: 0.0 };
+        let middle =
+            partition(rows, |row| split.child(|feature| sample.column(feature)[row as usize]) == left);
         let (lower, upper) = rows.split_at_mut(middle);
         let below = |right: u64| Place { number: 2 * place.number + right, depth: place.depth + 1 };
         self.grow(left, below(0), lower, live.clone());

@@ -52,8 +52,8 @@ impl Padded {
             return false;
         }
         self.thresholds[place] = split.threshold;
-        self.columns[place] = split.feature * ROWS as u32;
-        self.splits[place] = (split.threshold, split.feature);
+        self.columns[place] = split.direction.feature * ROWS as u32;
+        self.splits[place] = (split.threshold, split.direction.feature);
         self.missing[place] = match split.missing {
             Side::Left => f32::NEG_INFINITY,
             Side::Right => f32::INFINITY,

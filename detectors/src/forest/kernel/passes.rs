@@ -12,7 +12,7 @@ pub(super) struct Passes {
     /// Where the value is in the tile.
     pub(super) addresses: [u32; ROWS],
     pub(super) values: [f32; ROWS],
-    thresholds: [f32; ROWS],
+    pub(super) thresholds: [f32; ROWS],
 }
 
 impl Default for Passes {
@@ -23,7 +23,7 @@ impl Default for Passes {
 }
 
 /// The levels that compare whole columns.
-const DENSE: u32 = 3;
+pub(super) const DENSE: u32 = 3;
 const LANES: usize = 8;
 
 /// The column that begins there.
@@ -84,6 +84,11 @@ impl Passes {
     /// The same where values may be missing.
     pub(super) fn fetch_or_missing(&mut self, tree: &Padded, tile: &[f32]) {
         self.fetch(tree, tile);
+        self.missing(tree);
+    }
+
+    /// Puts what stands for a missing value where one was fetched.
+    pub(super) fn missing(&mut self, tree: &Padded) {
         for (value, &place) in self.values.iter_mut().zip(&self.places) {
             if value.is_nan() {
                 *value = tree.missing[place as usize % PLACES];
