@@ -9,6 +9,8 @@
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx512;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod avx512_pairs;
 mod padded;
 mod pairs;
 mod passes;
@@ -152,6 +154,10 @@ fn paths_of_pairs(tree: &Pairs, tile: &Tile, level: Level, passes: &mut Passes, 
             dispatch!(level, simd => passes.compare(simd));
         }
         return passes.add(&tree.padded, sums);
+    }
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    if let Level::Avx512(token) = level {
+        return avx512_pairs::paths(token, tree, tile.values(), passes, sums);
     }
     let dense = dispatch!(level, simd => passes.dense_pairs(simd, tree, tile.values()));
     for _ in dense..LEVELS {

@@ -10,7 +10,7 @@ use std::arch::x86::*;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Adds each row's path length in one tree. No value of the tile is missing.
 pub(super) fn paths(token: Avx512, tree: &Padded, tile: &[f32], passes: &mut Passes, sums: &mut [f32; ROWS]) {
@@ -26,23 +26,27 @@ pub(super) fn paths(token: Avx512, tree: &Padded, tile: &[f32], passes: &mut Pas
 }
 
 #[inline(always)]
-fn floats(token: Avx512, values: &[f32; LANES]) -> __m512 {
+pub(super) fn floats(token: Avx512, values: &[f32; LANES]) -> __m512 {
     f32x16::simd_from(token, *values).into()
 }
 
 #[inline(always)]
-fn integers(token: Avx512, values: &[u32; LANES]) -> __m512i {
+pub(super) fn integers(token: Avx512, values: &[u32; LANES]) -> __m512i {
     u32x16::simd_from(token, *values).into()
 }
 
 #[inline(always)]
-fn stored(token: Avx512, values: __m512i) -> [u32; LANES] {
+pub(super) fn stored(token: Avx512, values: __m512i) -> [u32; LANES] {
     u32x16::simd_from(token, values).into()
 }
 
 /// So many vectors of a table, from the given place on.
 #[inline(always)]
-fn table<const N: usize, T, V>(all: &[T], start: usize, load: impl Fn(&[T; LANES]) -> V) -> [V; N] {
+pub(super) fn table<const N: usize, T, V>(
+    all: &[T],
+    start: usize,
+    load: impl Fn(&[T; LANES]) -> V,
+) -> [V; N] {
     let chunks = all[start..].as_chunks().0;
     std::array::from_fn(|i| load(&chunks[i]))
 }
@@ -145,14 +149,14 @@ kernel!(
 
 kernel!(
     #[inline]
-    fn of_16(_token: Avx512, table: [__m512; 1], place: __m512i) -> __m512 {
+    pub(super) fn of_16(_token: Avx512, table: [__m512; 1], place: __m512i) -> __m512 {
         _mm512_permutexvar_ps(place, table[0])
     }
 );
 
 kernel!(
     #[inline]
-    fn of_32(_token: Avx512, table: [__m512; 2], place: __m512i) -> __m512 {
+    pub(super) fn of_32(_token: Avx512, table: [__m512; 2], place: __m512i) -> __m512 {
         _mm512_permutex2var_ps(table[0], place, table[1])
     }
 );
@@ -162,7 +166,7 @@ macro_rules! twice {
     ($name:ident, $entries:literal, $half:ident, $vectors:literal) => {
         kernel!(
             #[inline]
-            fn $name(token: Avx512, table: [__m512; $vectors], place: __m512i) -> __m512 {
+            pub(super) fn $name(token: Avx512, table: [__m512; $vectors], place: __m512i) -> __m512 {
                 let low = std::array::from_fn(|i| table[i]);
                 let high = std::array::from_fn(|i| table[$vectors / 2 + i]);
                 let upper = _mm512_test_epi32_mask(place, _mm512_set1_epi32($entries / 2));

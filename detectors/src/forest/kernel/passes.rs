@@ -12,13 +12,22 @@ pub(super) struct Passes {
     /// Where the value is in the tile.
     pub(super) addresses: [u32; ROWS],
     pub(super) values: [f32; ROWS],
+    /// The same of the second features, where splits have two.
+    pub(super) second_addresses: [u32; ROWS],
+    pub(super) second_values: [f32; ROWS],
     pub(super) thresholds: [f32; ROWS],
 }
 
 impl Default for Passes {
     fn default() -> Self {
-        let (places, addresses) = ([1; ROWS], [0; ROWS]);
-        Passes { places, addresses, values: [0.0; ROWS], thresholds: [0.0; ROWS] }
+        Passes {
+            places: [1; ROWS],
+            addresses: [0; ROWS],
+            values: [0.0; ROWS],
+            second_addresses: [0; ROWS],
+            second_values: [0.0; ROWS],
+            thresholds: [0.0; ROWS],
+        }
     }
 }
 
@@ -102,6 +111,18 @@ impl Passes {
     pub(super) fn fetch_values(&mut self, tile: &[f32]) {
         for (value, &address) in self.values.iter_mut().zip(&self.addresses) {
             *value = tile[address as usize & (tile.len() - 1)];
+        }
+    }
+
+    /// The same for both features of a split.
+    #[inline(never)]
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    pub(super) fn fetch_both_values(&mut self, tile: &[f32]) {
+        let firsts = self.values.iter_mut().zip(&self.addresses);
+        let seconds = self.second_values.iter_mut().zip(&self.second_addresses);
+        for ((first, &first_address), (second, &second_address)) in firsts.zip(seconds) {
+            *first = tile[first_address as usize & (tile.len() - 1)];
+            *second = tile[second_address as usize & (tile.len() - 1)];
         }
     }
 
