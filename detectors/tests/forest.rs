@@ -396,8 +396,17 @@ fn weights_of_rows_decide_what_is_usual() {
 #[test]
 fn a_feature_of_no_weight_is_not_looked_at() {
     let x = rows(1_000, 3);
-    let forest = IsolationForest::builder().weights([1.0, 0.0, 1.0]).fit(x.view()).unwrap();
-    assert_eq!(forest.score(&[0.0, 10.0, 20.0]), forest.score(&[0.0, -1e9, 20.0]));
+    let mut constant = x.clone();
+    constant.column_mut(0).fill(1.0);
+    constant.column_mut(2).fill(2.0);
+    for builder in splits() {
+        let builder = builder.weights([1.0, 0.0, 1.0]);
+        let forest = builder.clone().fit(x.view()).unwrap();
+        assert_eq!(forest.score(&[0.0, 10.0, 20.0]), forest.score(&[0.0, -1e9, 20.0]));
+        // Not even when no other feature differs.
+        let forest = builder.fit(constant.view()).unwrap();
+        assert_eq!(forest.score(&[1.0, 10.0, 2.0]), forest.score(&[1.0, -1e9, 2.0]));
+    }
 }
 
 #[test]

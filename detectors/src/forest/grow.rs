@@ -16,8 +16,9 @@ pub enum Split {
     #[default]
     Classical,
     /// A random feature, cut at the valley between two groups of its values where there is one, and at
-    /// a random place where there is none. It ranks outliers better than [`Classical`](Self::Classical)
-    /// on most data, and costs more to fit, but nothing more to score.
+    /// a random place where there is none. It costs more to fit than [`Classical`](Self::Classical),
+    /// but hardly more to score. On 28 labelled sets the mean area under the ROC curve was 0.781 against
+    /// 0.751; it was larger by more than 0.01 on 13 sets, and smaller by as much on 7.
     ///
     /// Features are seen on the scale of the signed square root, sign(u) (√(1 + |u|) − 1) with u the
     /// distance from the median in robust standard deviations (IQR / 1.349): on the plain scale a heavy
@@ -41,9 +42,10 @@ pub enum Split {
     /// in each feature, but not in how two go together (after Hariri, Carrasco Kind and Brunner, 2021,
     /// with two features rather than all). Where b is a or does not differ, the cut is of a alone.
     ///
-    /// It ranks outliers best on most data, and costs about twice as much to fit and to score. What a
-    /// cut contributes to a row's score is shared between its features as gₐ² to g_b². It has
-    /// the same weakness as `PooledGain`.
+    /// It takes three times as long to fit as [`Classical`](Self::Classical), and twice as long to score.
+    /// On the same 28 sets the mean area was 0.783; it was larger than the classical one on 14 sets, and
+    /// smaller on 7. What a cut contributes to a row's score is shared between its features as gₐ² to
+    /// g_b². It has the same weakness as `PooledGain`.
     PooledPairs,
 }
 

@@ -5,7 +5,8 @@
 //! together. The first levels compare whole columns; below, one pass fetches each row's value and
 //! threshold, and the next compares them. Passes are compiled for several sets of instructions, of
 //! which the processor's best is taken at run time. None of them changes a bit: values are only
-//! compared, and path lengths are added in the order of the trees. Deeper trees are walked row by row.
+//! compared, or where splits look at two features multiplied, rounded, added and compared, and path
+//! lengths are added in the order of the trees. Deeper trees are walked row by row.
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx512;

@@ -96,7 +96,8 @@ pub(super) fn mean_paths(most: usize) -> Vec<f64> {
 /// The nodes of a tree; the root is the first.
 pub(super) fn grow(growth: &Growth<'_>, sample: &Sample<'_>, seed: u64) -> Vec<Node> {
     let mut rows: Vec<u32> = (0..sample.rows as u32).collect();
-    let live = (0..sample.identities.len() as u32).collect();
+    let is_live = |&feature: &u32| sample.weights.is_none_or(|weights| weights[feature as usize] > 0.0);
+    let live = (0..sample.identities.len() as u32).filter(is_live).collect();
     let mut tree = Tree { growth, sample, seed, nodes: vec![LEAF] };
     tree.grow(0, Place { number: 1, depth: 0 }, &mut rows, live);
     tree.nodes

@@ -55,15 +55,14 @@ kernel!(
     /// Levels 0 to 3 compare whole columns; then the addresses for level 4.
     fn dense(token: Avx512, tree: &Padded, tile: &[f32], passes: &mut Passes) {
         let one = _mm512_set1_epi32(1);
-        let columns: [&[[f32; LANES]]; 16] =
-            std::array::from_fn(|place| column(tile, tree.columns[place]).as_chunks().0);
+        let columns: [&[f32; ROWS]; 16] = std::array::from_fn(|place| column(tile, tree.columns[place]));
         let [thresholds] = table(&tree.thresholds, 0, |chunk| floats(token, chunk));
         let [next] = table(&tree.columns, 16, |chunk| integers(token, chunk));
         let rows = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
         let places = passes.places.as_chunks_mut::<LANES>().0;
         let addresses = passes.addresses.as_chunks_mut::<LANES>().0;
         for (group, (places, addresses)) in places.iter_mut().zip(addresses).enumerate() {
-            let x = |place: usize| floats(token, &columns[place][group]);
+            let x = |place: usize| floats(token, &columns[place].as_chunks().0[group]);
             let pick = |right: __mmask16, a: __m512, b: __m512| _mm512_mask_blend_ps(right, a, b);
             let right = |x: __m512, place: __m512i| {
                 _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, _mm512_permutexvar_ps(place, thresholds))

@@ -35,10 +35,10 @@ kernel!(
     /// Levels 0 to 3 compare whole columns; then the addresses for level 4.
     fn dense(token: Avx512, tree: &Pairs, tile: &[f32], passes: &mut Passes) {
         let one = _mm512_set1_epi32(1);
-        let firsts: [&[[f32; LANES]]; 16] =
-            std::array::from_fn(|place| column(tile, tree.padded.columns[place]).as_chunks().0);
-        let seconds: [&[[f32; LANES]]; 16] =
-            std::array::from_fn(|place| column(tile, tree.seconds[place]).as_chunks().0);
+        let firsts: [&[f32; ROWS]; 16] =
+            std::array::from_fn(|place| column(tile, tree.padded.columns[place]));
+        let seconds: [&[f32; ROWS]; 16] = std::array::from_fn(|place| column(tile, tree.seconds[place]));
+        let chunk = |column: &[f32; ROWS], group: usize| floats(token, &column.as_chunks().0[group]);
         let [thresholds] = table(&tree.padded.thresholds, 0, |chunk| floats(token, chunk));
         let [next_first] = table(&tree.padded.columns, 16, |chunk| integers(token, chunk));
         let [next_second] = table(&tree.seconds, 16, |chunk| integers(token, chunk));
@@ -50,8 +50,7 @@ kernel!(
             places.iter_mut().zip(first_addresses.iter_mut().zip(second_addresses)).enumerate()
         {
             let x = |place: usize| {
-                let (first, second) =
-                    (floats(token, &firsts[place][group]), floats(token, &seconds[place][group]));
+                let (first, second) = (chunk(firsts[place], group), chunk(seconds[place], group));
                 sum(token, first, second, _mm512_set1_ps(tree.coefficients[place]))
             };
             let pick = |right: __mmask16, a: __m512, b: __m512| _mm512_mask_blend_ps(right, a, b);
