@@ -44,6 +44,8 @@ struct Arguments {
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
     Classical,
+    Gain,
+    /// Pairs
     Accuracy,
 }
 
@@ -52,6 +54,7 @@ fn main() -> Result<()> {
     let matrix = read(&arguments.file)?;
     let split = match arguments.mode {
         Mode::Classical => Split::Classical,
+        Mode::Gain => Split::PooledGain,
         Mode::Accuracy => Split::PooledPairs,
     };
     let before = memory_bytes("VmRSS");

@@ -28,9 +28,9 @@ pub enum Split {
     /// SSₗ + SSᵣ, is least: Otsu's rule (1979). It explains the part g = 1 − (SSₗ + SSᵣ) / SS of their
     /// sum of squares, half-way between the two values next to it. The best cut of a normal
     /// distribution explains 2 / π = 0.637, of a uniform one 0.75, and of few values more by chance.
-    /// So only where g reaches 0.65 + 2 / n the values have two peaks rather than one, or an end far from
-    /// the rest, and are cut there; a cut elsewhere would halve what belongs together, and anomalies
-    /// with it.
+    /// So a node is cut there only where g reaches 0.65 + 2 / n: where the values are two groups more than
+    /// one peak, or have an end far from the rest. A best cut of one peak would go through its middle and
+    /// isolate nothing.
     ///
     /// Known weakness: anomalies that are many and close to one another. A cut takes such a clump off as
     /// a whole, and below it is as hard to isolate as any group of rows.

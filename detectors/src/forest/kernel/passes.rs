@@ -6,6 +6,10 @@ use fearless_simd::{Simd, f32x8, prelude::*, u32x8};
 
 /// Where the rows of a tile are in a tree, and what they are compared with there.
 #[derive(Debug)]
+#[cfg_attr(
+    not(any(target_arch = "x86", target_arch = "x86_64")),
+    allow(dead_code, reason = "only AVX-512 fetches by address")
+)]
 pub(super) struct Passes {
     /// The place of each row in the padded tree.
     pub(super) places: [u32; ROWS],
