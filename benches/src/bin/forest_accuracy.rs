@@ -1,18 +1,21 @@
-//! How well the kinds of isolation forest rank the outliers of labelled sets.
+//! How well isolation forests and the detector of streams rank the outliers of labelled sets.
 //!
 //! ```text
-//! cargo run --release -p peak-benches --bin forest_accuracy -- ../shared/data/outliers
+//! cargo run --release -p peak-benches --bin forest_accuracy -- FOLDER
 //! ```
 //!
-//! Means over the seeds of the area under the ROC curve and of average precision, per set; sets are
-//! read as the `forest` program does. A set is won when the area is larger than the
-//! classical one by more than 0.01, and lost when it is smaller by as much.
+//! Means over the seeds of the area under the ROC curve and of average precision, per set; sets are read
+//! as the `forest` program does. The detector of streams sees the rows in an order that follows from the
+//! seed, and judges each before it learns it. A set is won when the area is larger than the classical one
+//! by more than 0.01, and lost when it is smaller by as much.
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use comfy_table::{CellAlignment, Table};
-use peak_benches::matrix::{auc_and_ap, read};
+use peak_benches::matrix::{Matrix, auc_and_ap, read};
+use peak_benches::streaming::{prequential, shuffled};
 use peak_detectors::{IsolationForest, Split};
+use std::cmp::Reverse;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -30,9 +33,39 @@ struct Arguments {
 }
 
 /// The first is what the others are compared with.
-const KINDS: [(&str, Split); 3] =
-    [("classical", Split::Classical), ("gain", Split::PooledGain), ("pairs", Split::PooledPairs)];
+const KINDS: [(&str, Kind); 4] = [
+    ("classical", Kind::Forest(Split::Classical)),
+    ("gain", Kind::Forest(Split::PooledGain)),
+    ("pairs", Kind::Forest(Split::PooledPairs)),
+    ("streaming", Kind::Stream),
+];
 const MARGIN: f64 = 0.01;
+/// How many of the sets with the most rows have a mean of their own.
+const LARGEST: usize = 12;
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Forest(Split),
+    Stream,
+}
+
+impl Kind {
+    /// The area under the ROC curve, and average precision.
+    fn ranks(self, matrix: &Matrix, seed: u64, threads: NonZeroUsize) -> Result<(f64, f64)> {
+        match self {
+            Kind::Forest(split) => {
+                let outliers = matrix.outliers.as_deref().context("no labels")?;
+                let builder = IsolationForest::builder().split(split).seed(seed).threads(threads);
+                let scores = builder.fit(matrix.x.view())?.score_all(matrix.x.view())?;
+                Ok(auc_and_ap(&scores.to_vec(), outliers))
+            }
+            Kind::Stream => {
+                let order = shuffled(matrix.x.nrows(), seed);
+                prequential(matrix, &order, seed)?.auc_and_ap.context("no labels")
+            }
+        }
+    }
+}
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -49,15 +82,13 @@ fn main() -> Result<()> {
     let precisions = names.map(|name| format!("AP {name}"));
     table.set_header(heads.chain(areas).chain(precisions));
     let (mut sums, mut counts) = ([[0.0; 2]; KINDS.len()], [[0; 2]; KINDS.len()]);
+    let mut sizes = Vec::new();
     for path in &files {
         let matrix = read(path)?;
-        let outliers = matrix.outliers.as_deref().context("no labels")?;
         let mut means = [[0.0; 2]; KINDS.len()];
-        for (mean, (_, split)) in means.iter_mut().zip(KINDS) {
+        for (mean, (_, kind)) in means.iter_mut().zip(KINDS) {
             for seed in 1..=arguments.seeds {
-                let builder = IsolationForest::builder().split(split).seed(seed).threads(arguments.threads);
-                let scores = builder.fit(matrix.x.view())?.score_all(matrix.x.view())?;
-                let (auc, ap) = auc_and_ap(&scores.to_vec(), outliers);
+                let (auc, ap) = kind.ranks(&matrix, seed, arguments.threads)?;
                 mean[0] += auc / arguments.seeds as f64;
                 mean[1] += ap / arguments.seeds as f64;
             }
@@ -70,6 +101,7 @@ fn main() -> Result<()> {
         }
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let (rows, columns) = matrix.x.dim();
+        sizes.push((rows, means));
         table.add_row(row([name, rows.to_string(), columns.to_string()], means));
     }
     table.add_row(row(["mean".to_owned(), String::new(), format!("of {}", files.len())], sums));
@@ -79,6 +111,12 @@ fn main() -> Result<()> {
     println!("{table}");
     for (name, [won, lost]) in names.iter().zip(counts).skip(1) {
         println!("{name}: won {won}, lost {lost}");
+    }
+    sizes.sort_by_key(|&(rows, _)| Reverse(rows));
+    sizes.truncate(LARGEST);
+    for (kind, name) in names.iter().enumerate() {
+        let area = sizes.iter().map(|(_, means)| means[kind][0]).sum::<f64>() / sizes.len() as f64;
+        println!("{name}: mean area over the {} sets with the most rows {area:.4}", sizes.len());
     }
     Ok(())
 }
