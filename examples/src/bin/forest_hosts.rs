@@ -169,15 +169,16 @@ impl Host {
         judged
     }
 
-    fn finish(mut self, alerts: &mut Vec<Alert>) {
+    fn finish(self, alerts: &mut Vec<Alert>) {
         if let Some(&incident) = self.incidents.open() {
             self.alert(incident, alerts);
         }
     }
 
-    fn alert(&mut self, incident: Incident, alerts: &mut Vec<Alert>) {
-        let explanation = self.explanation.take();
-        alerts.push(Alert { host: self.name.clone(), incident, explanation });
+    /// Tells of an incident that is over. One that was told of before has been opened again.
+    fn alert(&self, incident: Incident, alerts: &mut Vec<Alert>) {
+        alerts.retain(|alert| alert.host != self.name || alert.incident.start != incident.start);
+        alerts.push(Alert { host: self.name.clone(), incident, explanation: self.explanation.clone() });
     }
 }
 
@@ -188,7 +189,7 @@ struct Alert {
     explanation: Option<Explanation>,
 }
 
-/// One line: which host, when, how strange, and which features are to blame.
+/// Which host, when and how strange; then which features are to blame.
 impl std::fmt::Display for Alert {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Incident { start, last, anomalous, score, .. } = self.incident;
@@ -198,7 +199,7 @@ impl std::fmt::Display for Alert {
             self.host, start.time, last.time
         )?;
         match &self.explanation {
-            Some(explanation) => write!(f, ": {explanation}"),
+            Some(explanation) => write!(f, "\n    {explanation}"),
             None => Ok(()),
         }
     }
