@@ -10,9 +10,9 @@ use serde::Serialize;
 ///
 /// On its way down a tree, a row passes nodes of which each has a mean path length, that of its training
 /// rows. A split that takes the row to a node of shorter paths makes it stranger; the difference is
-/// booked to the split's feature, or shared between its two. Over all trees these differences add up to how much shorter than usual
-/// the row's paths are. They are then brought to the scale of the score, all by the same factor, so
-/// that they add up to `score - baseline`.
+/// booked to the split's feature, or shared between its two. Over all trees these differences add up to
+/// how much shorter than usual the row's paths are. They are then brought to the scale of the score, all
+/// by the same factor, so that they add up to `score - baseline`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Attribution {
     /// The row's score.
