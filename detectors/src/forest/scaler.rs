@@ -29,6 +29,8 @@ pub(super) enum Curve {
 
 /// Scaled values are kept within it, so that differences between any two of them are finite.
 const LIMIT: f64 = 1e37;
+/// The greatest factor: the values that would need more are nearly all subnormal.
+const MOST: f64 = f64::MAX / 1e6;
 /// The interquartile range of a normal distribution, in its standard deviations.
 const QUARTILES: f64 = 1.349;
 /// Quartiles that are nearer to each other than this, in standard deviations, say nothing.
@@ -84,7 +86,7 @@ impl Scale {
                 let deviation = standard_deviation(scaled);
                 let quartiles = quartiles * power;
                 let unit = if quartiles > NEAR * deviation { quartiles / QUARTILES } else { deviation };
-                if unit > 0.0 && unit.is_finite() { power / unit } else { power }
+                if unit > 0.0 && unit.is_finite() { (power / unit).min(MOST) } else { power }
             }
         };
         Scale { centre, factor, curve }
@@ -269,6 +271,7 @@ mod tests {
             vec![f64::MAX, f64::MIN],
             vec![0.0, f64::MIN_POSITIVE, 5e-324],
             vec![0.0, 0.0, 0.0, 1e300],
+            vec![0.0, 0.0, 5e-324],
         ] {
             for curve in [Curve::Straight, Curve::Root] {
                 let scale = Scale::of(&mut values.clone(), curve);
