@@ -38,7 +38,8 @@ fn most_planted_faults_are_found_and_explained() {
     assert!(of_fault >= found && 3 * of_fault >= alerts, "{said}");
     // The week in which residuals are learned is no part of the training.
     assert!(said.contains("web-1: 2016 rows of 15 features; anomalous above 0."), "{said}");
-    let runaway = said.lines().skip_while(|line| !line.starts_with("web-1 from 2024-01-20T02:")).nth(1).unwrap();
+    let runaway =
+        said.lines().skip_while(|line| !line.starts_with("web-1 from 2024-01-20T02:")).nth(1).unwrap();
     assert!(runaway.contains(" cpu_usage_percent.residual "), "{runaway}");
 }
 
