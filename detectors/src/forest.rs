@@ -93,7 +93,8 @@ use tree::{Growth, Node, mean_paths};
 /// see, unless each sees all. Trees of different seeds have nothing in common.
 ///
 /// **Missing values** go to that side of a split on which most of the training rows are that reached it,
-/// so that they do not make a row strange by themselves. Infinite values are refused.
+/// so that they do not make a row strange by themselves. A row without any value is not judged. Infinite
+/// values are refused.
 ///
 /// **Speed.** Fitting takes no longer with more rows but for one look at all values. Up to a depth of 8,
 /// which is that of the usual samples, many rows are scored with the processor's vector instructions.
@@ -332,6 +333,9 @@ impl IsolationForest {
 impl Detector<[f64]> for IsolationForest {
     fn judge(&self, x: &[f64]) -> Result<Verdict, Refusal> {
         let score = self.score(x)?;
+        if x.iter().all(|value| value.is_nan()) {
+            return Err(Refusal::Empty);
+        }
         Ok(Verdict { score, anomalous: score > self.cutoff.score, p_value: Some(self.p_value(score)) })
     }
 
