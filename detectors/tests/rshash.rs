@@ -166,7 +166,7 @@ fn missing_values_are_left_out() {
         let mut detector = RsHash::builder(width).build().unwrap();
         let holey = |i: u64| -> Vec<f64> {
             let mut x = row(i, width as u64);
-            if i % 3 == 0 {
+            if i.is_multiple_of(3) {
                 x[(i / 3) as usize % width] = f64::NAN;
             }
             x
