@@ -1,8 +1,11 @@
 //! The isolation forest on a NumPy file: speed, memory and, with labels, accuracy, as one line of JSON.
 //!
 //! ```text
+//! cargo run --release -p peak-benches --bin forest -- FILE.npy --make 1000000,10
 //! cargo run --release -p peak-benches --bin forest -- FILE.npy --threads 2
 //! ```
+//!
+//! The first writes a matrix of so many rows and columns: four clusters, and 2 % of noise.
 //!
 //! Seconds are of the processor and of the clock. `memory_mib` is the most memory beyond the input
 //! that the program had while it fitted and scored, the scores included. `single_row_us` is what a row
@@ -14,12 +17,15 @@
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use ndarray::Array1;
+use ndarray::{Array1, Array2};
 use ndarray_npy::WriteNpyExt;
 use peak_benches::matrix::{Matrix, auc_and_ap, read};
 use peak_benches::streaming::{prequential, shuffled};
 use peak_benches::{cpu_seconds, memory_bytes};
 use peak_detectors::{IsolationForest, Split};
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, StandardNormal};
+use rand_xoshiro::Xoshiro256PlusPlus;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::hint::black_box;
@@ -33,6 +39,9 @@ use std::time::Instant;
 struct Arguments {
     /// A .npy matrix, or a .npz with X and y
     file: PathBuf,
+    /// Writes a matrix of so many rows and columns to the file instead
+    #[arg(long, value_delimiter = ',', num_args = 2, value_names = ["ROWS", "COLUMNS"])]
+    make: Option<Vec<usize>>,
     /// How many threads fit and score
     #[arg(long, default_value = "1")]
     threads: NonZeroUsize,
@@ -61,6 +70,10 @@ enum Mode {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(&[rows, columns]) = arguments.make.as_deref() {
+        let file = BufWriter::new(File::create(&arguments.file)?);
+        return Ok(clusters(rows, columns, arguments.seed).write_npy(file)?);
+    }
     let matrix = read(&arguments.file)?;
     let (figures, scores) = match arguments.mode {
         Mode::Classical => forest(&arguments, &matrix, Split::Classical),
@@ -85,6 +98,25 @@ fn main() -> Result<()> {
         scores.write_npy(BufWriter::new(File::create(path)?))?;
     }
     Ok(())
+}
+
+/// Rows of four clusters, each with spreads of its own, and one in fifty from anywhere.
+fn clusters(rows: usize, columns: usize, seed: u64) -> Array2<f64> {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut normal = |_| StandardNormal.sample(&mut random);
+    let centres: Vec<f64> = (0..4 * columns).map(&mut normal).map(|x: f64| 4.0 * x).collect();
+    let spreads: Vec<f64> = (0..4 * columns).map(&mut normal).map(|x: f64| (0.5 * x).exp()).collect();
+    let mut x = Array2::zeros((rows, columns));
+    for mut row in x.rows_mut() {
+        let (cluster, is_noise) = (random.random_range(0..4) * columns, random.random_ratio(1, 50));
+        for (column, value) in row.iter_mut().enumerate() {
+            let deviation: f64 = StandardNormal.sample(&mut random);
+            let place = cluster + column;
+            let near = centres[place] + spreads[place] * deviation;
+            *value = if is_noise { random.random_range(-12.0..12.0) } else { near };
+        }
+    }
+    x
 }
 
 /// Fits a forest to the rows and scores them.
