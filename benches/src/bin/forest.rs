@@ -15,7 +15,7 @@
 //! in an order that follows from the seed, and each is judged before it is learned. All the time is then
 //! that of scoring. `alarms` is the share of rows called anomalous though they are no outliers.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 use ndarray::{Array1, Array2};
 use ndarray_npy::WriteNpyExt;
@@ -40,7 +40,7 @@ struct Arguments {
     /// A .npy matrix, or a .npz with X and y
     file: PathBuf,
     /// Writes a matrix of so many rows and columns to the file instead
-    #[arg(long, value_delimiter = ',', num_args = 2, value_names = ["ROWS", "COLUMNS"])]
+    #[arg(long, value_delimiter = ',', value_name = "ROWS,COLUMNS")]
     make: Option<Vec<usize>>,
     /// How many threads fit and score
     #[arg(long, default_value = "1")]
@@ -70,7 +70,8 @@ enum Mode {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    if let Some(&[rows, columns]) = arguments.make.as_deref() {
+    if let Some(size) = &arguments.make {
+        let &[rows, columns] = size.as_slice() else { bail!("--make takes ROWS,COLUMNS") };
         let file = BufWriter::new(File::create(&arguments.file)?);
         return Ok(clusters(rows, columns, arguments.seed).write_npy(file)?);
     }
