@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use ndarray::Array2;
 use peak_core::snapshot;
-use peak_detectors::{Detector, ForestMemory, IsolationForest, Persist, Split, Threshold};
+use peak_detectors::{Detector, ForestMemory, IsolationForest, Persist, Refusal, Split, Threshold};
 use std::io::Cursor;
 
 const KIND: &str = IsolationForest::KIND;
@@ -70,7 +70,12 @@ fn check(forest: &IsolationForest, x: &Array2<f64>) {
         let row = row.to_vec();
         assert!(*score >= 0.0 && *score <= 1.0, "{score}");
         assert_eq!(forest.score(&row), Ok(*score));
-        forest.explain(&row).expect("what is scored is explained");
+        let is_empty = row.iter().all(|value| value.is_nan());
+        assert_eq!(
+            forest.explain(&row).err(),
+            is_empty.then_some(Refusal::Empty),
+            "what is there is explained"
+        );
     }
 }
 
