@@ -120,6 +120,13 @@ fn feed() -> impl Strategy<Value = Feed> {
     prop::collection::vec(prop::collection::vec(counts, 6), 8..20)
 }
 
+/// Counts of all sizes that a window can have.
+fn wild_feed() -> impl Strategy<Value = Feed> {
+    let counts =
+        (prop_oneof![Just(0), 1..9u64, 0..90_000u64, (0..63u32).prop_map(|bits| 1 << bits)], 1..40u64);
+    prop::collection::vec(prop::collection::vec(counts, 1..7), 8..40)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -174,6 +181,21 @@ proptest! {
     }
 
     #[test]
+    fn whatever_comes_the_memory_holds_numbers(feed in wild_feed()) {
+        let mut peak = Peak::default();
+        for (day, counts) in days().into_iter().zip(feed.iter().chain(&quiet(30))) {
+            let verdicts = look(day, &numbered(counts), |together| peak.judge_all(together));
+            look(day, &numbered(counts), |together| peak.learn_all(together));
+            for verdict in verdicts.into_iter().flatten() {
+                prop_assert!(verdict.p_value.is_some_and(|p| p > 0.0 && p <= 1.0), "{verdict:?}");
+                prop_assert!(verdict.score.is_finite(), "{verdict:?}");
+            }
+            // What is not a number equals nothing.
+            prop_assert_eq!(&peak, &peak.clone());
+        }
+    }
+
+    #[test]
     fn restored_it_goes_on_bit_for_bit(feed in feed()) {
         let mut peak = learned(Budget::default(), &feed);
         let bytes = rmp_serde::to_vec(&peak.memory()).unwrap();
@@ -206,6 +228,36 @@ fn an_explanation_says_what_would_have_been_quiet() {
     let low = explain(&peak, 40, (20, 1)).counterfactual.unwrap();
     assert_eq!((low.above, low.below), (Some((lower - 1) as f64), None));
     assert_eq!(explain(&peak, 40, (100, 1)).counterfactual, None);
+}
+
+/// Windows after a change for good in which it is told of.
+fn told(feed: &Feed, change: usize) -> Vec<usize> {
+    let mut peak = Peak::default();
+    let mut told = Vec::new();
+    for (i, (day, counts)) in days().into_iter().zip(feed).enumerate() {
+        let verdicts = look(day, &numbered(counts), |together| peak.judge_all(together));
+        told.extend((i >= change && verdicts[0].is_ok_and(|verdict| verdict.anomalous)).then(|| i - change));
+        look(day, &numbered(counts), |together| peak.learn_all(together));
+    }
+    told
+}
+
+#[test]
+fn a_change_for_good_is_soon_the_new_normal() {
+    // Of the first of five keys: so many times the records, or another number of records of its top sample.
+    for (times, before, after) in [(3, 1, 1), (1, 20, 60), (1, 20, 1), (1, 1, 20)] {
+        let mut feed = quiet(100);
+        for (day, counts) in feed.iter_mut().enumerate() {
+            for (key, (records, top)) in counts.iter_mut().enumerate() {
+                let changed = key == 0 && day >= 50;
+                let wobble = (day * 5 + key * 11) as u64 * 2_654_435_761 % 20;
+                *records *= if changed { times } else { 1 };
+                *top = (if changed { after } else { before }) * (90 + wobble) / 100;
+            }
+        }
+        let told = told(&feed, 50);
+        assert!(told.starts_with(&[0, 1, 2]) && told.len() <= 8, "{before} to {after}: {told:?}");
+    }
 }
 
 #[test]

@@ -16,7 +16,8 @@
 //! Learning resists what it should find. Residuals are capped, far windows weigh less, and a window
 //! whose volume and variety, or one of whose ratios, is below 10⁻⁴ does not enter the maps while such
 //! windows are rare; when they are most keys of a window, it teaches only levels and phases. Three
-//! windows in a row far off are the new level. So a key that stops alerts three times.
+//! windows in a row in which a statistic is far off on the same side are a new regime, with which it
+//! starts anew. So a key that stops alerts three times.
 //!
 //! Counts that were estimated in bounded memory are held against predictions that are wider by their
 //! standard error, and a maximum that may be too large is judged at either end.
@@ -24,7 +25,7 @@
 //! A phase that was never seen is no basis for a verdict: a table with days of the week refuses its
 //! first week. A phase that was seen once widens predictions, since it may have been drift.
 //!
-//! Everything that is remembered is a decayed sum, so a key takes 280 bytes however long
+//! Everything that is remembered is a decayed sum, so a key takes 272 bytes however long
 //! its history, and learning a window takes one step. Sums over keys run in the order of the keys.
 
 mod budget;

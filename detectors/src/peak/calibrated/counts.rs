@@ -40,6 +40,10 @@ const STEP: f64 = 2.0;
 const WIDEST: f64 = 4.0;
 /// The most variance of a level on the log scale.
 const VAGUE: f64 = 4.0;
+/// The range of the logarithm of a mean: from hardly ever one to the most that is counted.
+const LOG_MEANS: [f64; 2] = [-12.0, 44.4];
+/// The most information of one window: beyond it, the normal equations would lose their priors.
+const CERTAIN: f64 = 1e12;
 
 /// The weighted normal equations of level and slope, in coordinates of the newest window.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -70,7 +74,7 @@ impl Trend {
         let (a, c) = (a + PRIOR[0], c + PRIOR[1]);
         let determinant = a * c - b * b;
         Outlook {
-            log_mean: ((c * x - b * y) / determinant).clamp(-12.0, 60.0),
+            log_mean: ((c * x - b * y) / determinant).clamp(LOG_MEANS[0], LOG_MEANS[1]),
             variance: (c / determinant).min(VAGUE),
         }
     }
@@ -78,6 +82,7 @@ impl Trend {
     /// Takes in the log mean of a window with its information.
     fn push(&mut self, log_mean: f64, information: f64) {
         let Trend { information: [a, b, c], score: [x, y] } = self.ahead();
+        let information = information.min(CERTAIN);
         self.information = [MEMORY * a + information, MEMORY * b, MEMORY * c];
         self.score = [MEMORY * x + information * log_mean, MEMORY * y];
     }
@@ -156,12 +161,22 @@ impl Rhythm {
     const MEMORY: f64 = 0.98;
     /// The precision of the prior.
     const PRIOR: f64 = 20.0;
+    /// From the contrary of what the pool does to three times as much.
+    const SLOPES: [f64; 2] = [-1.0, 3.0];
 
     /// The effect that a phase of the pool has on the key.
     fn scale(&self, pool: Effect) -> Effect {
         let precision = self.information + Self::PRIOR;
         let slope = (self.product + Self::PRIOR) / precision;
+        let slope = slope.clamp(Self::SLOPES[0], Self::SLOPES[1]);
         Effect { log: slope * pool.log, variance: pool.variance + pool.log * pool.log / precision }
+    }
+
+    /// Makes what was learned worth no more than the prior.
+    fn doubt(&mut self) {
+        let kept = Self::PRIOR / self.information.max(Self::PRIOR);
+        self.product *= kept;
+        self.information *= kept;
     }
 
     fn learn(&mut self, phase: f64, deviation: f64, information: f64) {
@@ -178,8 +193,6 @@ pub(super) struct Count {
     dispersion: Dispersion,
     /// The logs of the last two counts without their phases, newest first.
     recent: [f64; 2],
-    /// How many windows in a row were far above, or if negative below.
-    run: i8,
 }
 
 /// The predictive distribution of a count.
@@ -214,11 +227,6 @@ impl Prediction {
     }
 }
 
-/// Windows in a row with tails below this restart the level.
-const OFF: f64 = 1e-3;
-/// So many of them.
-const RUN: i8 = 3;
-
 impl Count {
     /// A key that is seen for the first time.
     pub(super) fn first(count: f64, phase: Effect, pool: f64) -> Self {
@@ -239,7 +247,7 @@ impl Count {
 
     pub(super) fn predict(&self, pool_phase: Effect, pool: f64) -> Prediction {
         let (outlook, phase) = (self.trend.outlook(), self.rhythm.scale(pool_phase));
-        let mean = (outlook.log_mean + phase.log).exp();
+        let mean = (outlook.log_mean + phase.log).clamp(LOG_MEANS[0], LOG_MEANS[1]).exp();
         let variance = outlook.variance + phase.variance;
         let weight = moment_weight(mean, variance, pool);
         let alpha = self.alpha(weight, pool);
@@ -265,18 +273,11 @@ impl Count {
         self.dispersion.add(moment);
     }
 
-    /// Moves the level. After three windows in a row far off on the same side it starts anew with
-    /// the first of them.
-    pub(super) fn learn(&mut self, count: f64, p: &Prediction, tails: Tails) {
+    /// Moves the level, or starts anew with the last three windows.
+    pub(super) fn learn(&mut self, count: f64, p: &Prediction, anew: bool) {
         let log = log_count(count) - p.phase;
-        self.run = match self.run {
-            run if tails.high < OFF => run.max(0) + 1,
-            run if tails.low < OFF => run.min(0) - 1,
-            _ => 0,
-        };
-        if self.run.abs() >= RUN {
+        if anew {
             self.restart([self.recent[1], self.recent[0], log], p.alpha);
-            self.run = 0;
         } else {
             let residual = count - p.mean;
             let z2 = residual * residual / (p.predictive_variance() + 0.25);
@@ -288,8 +289,9 @@ impl Count {
         self.recent = [log, self.recent[0]];
     }
 
-    fn restart(&mut self, logs: [f64; RUN as usize], alpha: f64) {
+    fn restart(&mut self, logs: [f64; 3], alpha: f64) {
         self.trend = Trend::default();
+        self.rhythm.doubt();
         for log in logs {
             self.trend.push(log, 1.0 / ((-log).exp() + alpha));
         }
@@ -388,22 +390,32 @@ mod tests {
         for _ in 0..40 {
             let prediction = key.predict(SURE, 0.0);
             key.learn_dispersion(Count::moment(100.0, &prediction));
-            key.learn(100.0, &prediction, prediction.tails(100.0));
+            key.learn(100.0, &prediction, false);
         }
         let later = key.predict(SURE, 0.0);
         assert!((later.mean / 100.0 - 1.0).abs() < 0.01 && later.spread < 0.003, "{later:?}");
     }
 
     #[test]
-    fn three_windows_far_off_restart_the_level() {
+    fn a_level_starts_anew_with_the_last_three_windows() {
         let mut key = Count::first(100.0, SURE, 0.0);
-        let mut learn = |count: f64| {
+        let mut learn = |count: f64, anew: bool| {
             let prediction = key.predict(SURE, 0.0);
-            key.learn(count, &prediction, prediction.tails(count));
+            key.learn(count, &prediction, anew);
             key.predict(SURE, 0.0).mean
         };
-        assert!([100.0; 20].map(&mut learn).iter().all(|mean| (mean / 100.0 - 1.0).abs() < 0.02));
-        let means = [300.0; 3].map(&mut learn);
+        assert!((0..20).all(|_| (learn(100.0, false) / 100.0 - 1.0).abs() < 0.02));
+        let means = [false, false, true].map(|anew| learn(300.0, anew));
         assert!(means[1] < 250.0 && (means[2] / 300.0 - 1.0).abs() < 0.02, "{means:?}");
+    }
+
+    #[test]
+    fn a_level_that_starts_anew_doubts_its_rhythm() {
+        let pool = Effect { log: -1.2, variance: 0.0 };
+        let mut key = Count::first(100.0, SURE, 0.0);
+        key.rhythm.learn(pool.log, 3.0 * pool.log, 1e6);
+        assert!((key.rhythm.scale(pool).log / pool.log - 3.0).abs() < 1e-3);
+        key.learn(100.0, &key.predict(SURE, 0.0), true);
+        assert!((key.rhythm.scale(pool).log / pool.log - 2.0).abs() < 1e-3);
     }
 }

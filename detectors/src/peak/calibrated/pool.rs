@@ -55,6 +55,33 @@ pub(super) struct Known {
     seen: Timestamp,
     counts: [Count; 2],
     ratios: [Ratio; 2],
+    /// Of each statistic.
+    runs: [Run; 4],
+}
+
+/// How many windows in a row were far above what was expected, or if negative below.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+struct Run(i8);
+
+impl Run {
+    /// Tails below this are far off.
+    const OFF: f64 = 1e-3;
+    /// So many windows in a row tell of another regime.
+    const ENOUGH: i8 = 3;
+
+    /// Counts a window, and says whether it is the third of a new regime, which begins then.
+    fn is_over(&mut self, tails: Tails) -> bool {
+        self.0 = match self.0 {
+            run if tails.high < Self::OFF => run.max(0) + 1,
+            run if tails.low < Self::OFF => run.min(0) - 1,
+            _ => 0,
+        };
+        let over = self.0.abs() >= Self::ENOUGH;
+        if over {
+            self.0 = 0;
+        }
+        over
+    }
 }
 
 /// What the predictions of a window share: the effects of its phase, and the pool's dispersions.
@@ -324,12 +351,13 @@ impl Known {
 
     fn first(reading: Reading, scene: &Scene, scales: &[RatioPool; 2], seen: Timestamp) -> Self {
         let count = |i: usize| Count::first(reading.counts[i], scene.effects[i], scene.dispersions[i]);
-        let mut known = Known { seen, counts: [count(VOLUME), count(VARIETY)], ratios: Default::default() };
+        let counts = [count(VOLUME), count(VARIETY)];
+        let mut known = Known { seen, counts, ratios: Default::default(), runs: Default::default() };
         if let Some(log_records) = reading.log_records() {
             for i in [REPETITION, CONCENTRATION] {
                 let ratio = &mut known.ratios[i - REPETITION];
                 let expected = ratio.predict(log_records, &scales[i - REPETITION]);
-                ratio.learn(reading.log(i), log_records, expected.as_ref());
+                ratio.learn(reading.log(i), log_records, expected.as_ref(), false);
             }
         }
         known
@@ -345,7 +373,8 @@ impl Known {
                 pool.dispersions[i].add(moment);
                 self.counts[i].learn_dispersion(moment);
             }
-            self.counts[i].learn(actual, &prediction, assessment.raw[i]);
+            let anew = self.runs[i].is_over(assessment.raw[i]);
+            self.counts[i].learn(actual, &prediction, anew);
         }
         let Some(log_records) = assessment.reading.log_records() else { return };
         for i in [REPETITION, CONCENTRATION] {
@@ -359,7 +388,8 @@ impl Known {
                 pool.ratios[i - REPETITION].add(&residual);
                 ratio.learn_scale(&residual);
             }
-            ratio.learn(log, log_records, expected);
+            let anew = self.runs[i].is_over(assessment.raw[i]);
+            ratio.learn(log, log_records, expected, anew);
         }
     }
 }
@@ -369,9 +399,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_takes_at_most_280_bytes() {
+    fn a_key_takes_at_most_272_bytes() {
         // With the 740 of a busy key's six weeks in the history: less than a kilobyte.
-        assert!(size_of::<Known>() <= 280, "{}", size_of::<Known>());
+        assert!(size_of::<Known>() <= 272, "{}", size_of::<Known>());
+    }
+
+    #[test]
+    fn three_windows_far_off_on_the_same_side_are_another_regime() {
+        let (high, low) = (Tails { low: 1.0, high: 1e-4 }, Tails { low: 1e-4, high: 1.0 });
+        let over = |tails: &[Tails]| {
+            let mut run = Run::default();
+            tails.iter().map(|&tails| run.is_over(tails)).collect::<Vec<_>>()
+        };
+        assert_eq!(over(&[high; 6]), [false, false, true, false, false, true]);
+        assert_eq!(over(&[low, low, low]), [false, false, true]);
+        assert_eq!(over(&[low, low, high, low, low, Tails::NONE, low]), [false; 7]);
     }
 
     #[test]
