@@ -101,11 +101,16 @@ impl Parts {
         self.text.extend_from_slice(value.as_bytes());
     }
 
-    fn key(&self) -> Key {
+    fn whole(&self) -> Buffer {
         let mut whole = Buffer::new();
         put(&mut whole, self.lengths.len());
         self.lengths.iter().for_each(|&length| put(&mut whole, length));
         whole.extend_from_slice(&self.text);
+        whole
+    }
+
+    fn key(&self) -> Key {
+        let whole = self.whole();
         let mut short = [0; SHORT];
         match short.get_mut(..whole.len()) {
             Some(start) => {
@@ -201,7 +206,7 @@ impl Ord for Key {
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.bytes().for_each(|value| value.hash(state));
+        state.write(self.text());
     }
 }
 
@@ -272,18 +277,61 @@ impl Visitor<'_> for Part<'_> {
     }
 }
 
-/// The borrowed values of a record: they find their [`Key`] in a map without building one.
-pub(crate) struct Borrowed<'a>(pub(crate) &'a [&'a str]);
+/// The values of a record as the text of a key: it finds its [`Key`] in a map without building one.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Sought {
+    Short([u8; SHORT]),
+    Long(Buffer),
+}
 
-impl Hash for Borrowed<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.iter().for_each(|value| value.as_bytes().hash(state));
+impl Sought {
+    pub(crate) fn new(values: &[&str]) -> Self {
+        let mut short = [0; SHORT];
+        if Self::fill(&mut short, values).is_some() {
+            return Sought::Short(short);
+        }
+        let mut parts = Parts::default();
+        values.iter().for_each(|value| parts.push(value));
+        Sought::Long(parts.whole())
+    }
+
+    /// Writes the text; `None` when it does not fit. Where it does, every number in it is below 64.
+    fn fill(short: &mut [u8; SHORT], values: &[&str]) -> Option<()> {
+        let (lengths, mut rest) = short.split_at_mut_checked(1 + values.len())?;
+        lengths[0] = values.len() as u8;
+        for (length, value) in lengths[1..].iter_mut().zip(values) {
+            *length = value.len() as u8;
+            let (text, next) = std::mem::take(&mut rest).split_at_mut_checked(value.len())?;
+            text.copy_from_slice(value.as_bytes());
+            rest = next;
+        }
+        Some(())
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        Key(match self {
+            Sought::Short(text) => Text::Short(*text),
+            Sought::Long(text) => Text::Long(text.as_slice().into()),
+        })
     }
 }
 
-impl Equivalent<Key> for Borrowed<'_> {
+impl Hash for Sought {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Sought::Short(text) => state.write(text),
+            Sought::Long(text) => state.write(text),
+        }
+    }
+}
+
+impl Equivalent<Key> for Sought {
     fn equivalent(&self, key: &Key) -> bool {
-        key.arity() == self.0.len() && key.bytes().eq(self.0.iter().map(|value| value.as_bytes()))
+        match (self, &key.0) {
+            (Sought::Short(one), Text::Short(other)) => one == other,
+            (Sought::Long(one), Text::Long(other)) => one.as_slice() == &**other,
+            _ => false,
+        }
     }
 }
 
@@ -323,13 +371,14 @@ mod tests {
         }
 
         #[test]
-        fn borrowed_values_find_their_key(keys in prop::collection::vec(prop::collection::vec("[ab]{0,2}", 2), 1..9)) {
+        fn values_find_their_key(keys in prop::collection::vec(prop::collection::vec("[ab]{0,12}", 0..6), 1..9), other in prop::collection::vec("[ab]{0,2}", 0..34)) {
             let map: IndexMap<Key, ()> = keys.iter().map(|k| (Key::new(k), ())).collect();
-            for key in &keys {
-                let values: Vec<&str> = key.iter().map(String::as_str).collect();
-                prop_assert!(map.get(&Borrowed(&values)).is_some());
+            for values in keys.iter().chain([&other]) {
+                let (key, values) = (Key::new(values), values.iter().map(String::as_str).collect::<Vec<_>>());
+                let sought = Sought::new(&values);
+                prop_assert_eq!(map.get_index_of(&sought), map.get_index_of(&key));
+                prop_assert_eq!(sought.key(), key);
             }
-            prop_assert!(map.get(&Borrowed(&["a"])).is_none());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Local statistics tables: the tallies of all keys in short windows.
 
 use crate::counts::Later;
-use crate::key::Borrowed;
+use crate::key::Sought;
 use crate::{Counts, Key, KeyWindow, Merge, Record, Result, Span, Tally, Windows};
 use foldhash::fast::{FixedState, RandomState};
 use indexmap::IndexMap;
@@ -43,9 +43,10 @@ impl LocalTable {
     }
 
     fn index(&mut self, dimensions: &[&str]) -> usize {
-        match self.tallies.get_index_of(&Borrowed(dimensions)) {
+        let sought = Sought::new(dimensions);
+        match self.tallies.get_index_of(&sought) {
             Some(index) => index,
-            None => self.tallies.insert_full(Key::new(dimensions), Tally::default()).0,
+            None => self.tallies.insert_full(sought.key(), Tally::default()).0,
         }
     }
 
