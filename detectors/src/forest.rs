@@ -44,7 +44,7 @@ use tree::{Growth, Node, mean_paths};
 ///
 /// ```
 /// use ndarray::Array2;
-/// use peak_detectors::{Detector, IsolationForest, Threshold};
+/// use peak_detectors::{Detector, IsolationForest, Persist, Threshold};
 ///
 /// // A day of minutes of a service: requests, their latency, errors.
 /// let wave = |minute: usize, period: f64| (minute as f64 / period).sin();
@@ -80,6 +80,13 @@ use tree::{Growth, Node, mean_paths};
 /// // What is learned is kept, and counts when the oldest trees are replaced.
 /// forest.learn(&[960.0, 39.0, 6.0]);
 /// forest.replace_oldest(10)?;
+///
+/// // Saved here, it goes on elsewhere.
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("service.peak");
+/// forest.save(&path)?;
+/// let opened = IsolationForest::open(&path)?;
+/// assert_eq!(opened.judge(&outage), forest.judge(&outage));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -313,6 +320,11 @@ impl IsolationForest {
         builder::at_most("trees to replace", self.trees.len(), trees)?;
         self.trees.drain(..trees);
         self.add_trees(trees)
+    }
+
+    /// Changes on how many threads it grows trees and scores many rows; the bits do not depend on it.
+    pub fn set_threads(&mut self, threads: NonZeroUsize) {
+        self.plan.threads = threads;
     }
 
     /// The names of the features.

@@ -2,16 +2,49 @@
 
 use super::{Features, FeaturesMemory, Reading};
 use crate::fleet::MemoryOf;
-use crate::{Detector, Explanation, Persist, Refusal, Verdict};
-use peak_core::{Error, Result, Timestamp};
+use crate::forest::ForestMemory;
+use crate::{Detector, Explanation, IsolationForest, Persist, Refusal, Verdict};
+use peak_core::{Error, Result, Timestamp, snapshot};
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
+use std::path::Path;
 
 /// A detector of rows behind the features that make its rows: it judges and learns readings.
 ///
 /// A reading without a row is refused as [`Features`] say; they learn it all the same. A detector that
 /// names its evidence gets the names where it is fitted, from [`Features::names`]. In explanations what is
 /// named like a feature is given in that feature's own unit: the standardisation is undone.
+///
+/// Fitted in one process, it is opened in another:
+///
+/// ```
+/// use peak_core::{Key, Timestamp};
+/// use peak_detectors::{Detector, Feature, Features, IsolationForest, OnFeatures, Persist, Reading};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("hosts.peak");
+/// let five_minutes = Duration::from_secs(300);
+/// let features = || {
+///     Features::builder().metrics(["cpu", "errors"], [Feature::Value, Feature::Mean(five_minutes)]).build()
+/// };
+/// let host = Key::new(["web-1"]);
+/// let at = |minute: i64| Timestamp::from_millis(60_000 * minute).unwrap();
+/// let values: Vec<[f64; 2]> = (0..999).map(|i| [(i * 37 % 41) as f64, (i * i % 7) as f64]).collect();
+/// let feed = values.iter().zip(0..).map(|(values, minute)| Reading::new(&host, at(minute), values));
+///
+/// let mut fitted = features()?;
+/// let rows = fitted.fit(feed)?;
+/// let forest = IsolationForest::builder().names(fitted.names()).fit(rows.matrix.view())?;
+/// OnFeatures::new(fitted, forest).save(&path)?;
+///
+/// let mut service = OnFeatures::open(&path, features()?)?;
+/// let verdict = service.step(&Reading::new(&host, at(999), &[40.0, 90.0]))?;
+/// assert!(verdict.p_value < Some(0.01));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// What a program reads from the windows of a table makes readings, too:
 ///
@@ -74,6 +107,21 @@ impl<D> OnFeatures<D> {
     }
 }
 
+impl OnFeatures<IsolationForest> {
+    /// The forest behind features that [`save`](Persist::save) wrote, where it was not fitted.
+    /// `features` are built as they were there.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is damaged or holds something else, or its features are others.
+    pub fn open(path: impl AsRef<Path>, mut features: Features) -> Result<Self> {
+        let memory: OnFeaturesMemory<ForestMemory> =
+            snapshot::load(path.as_ref(), Self::KIND, Self::VERSION)?;
+        memory.check_kind::<IsolationForest>()?;
+        features.restore(memory.features)?;
+        Ok(OnFeatures::new(features, memory.detector.into_forest()?))
+    }
+}
+
 impl<D: Detector<[f64]>> Detector<Reading<'_>> for OnFeatures<D> {
     fn judge(&self, x: &Reading<'_>) -> Result<Verdict, Refusal> {
         self.detector.judge(&self.row(x)?)
@@ -125,6 +173,16 @@ pub struct OnFeaturesMemory<M> {
     detector: M,
 }
 
+impl<M> OnFeaturesMemory<M> {
+    fn check_kind<D: Persist>(&self) -> Result<()> {
+        if self.kind == D::KIND {
+            return Ok(());
+        }
+        let rule = format!("must be of a detector of the kind {:?}", D::KIND);
+        Err(Error::invalid("memory", rule, &self.kind))
+    }
+}
+
 /// In the order of the fields of [`OnFeaturesMemory`].
 #[derive(Serialize)]
 struct Stored<'a, F, D: Persist> {
@@ -145,11 +203,8 @@ impl<D: Detector<[f64]> + Persist> Persist for OnFeatures<D> {
     }
 
     fn restore(&mut self, memory: Self::Memory) -> Result<()> {
-        let OnFeaturesMemory { kind, features, detector } = memory;
-        if kind != D::KIND {
-            let rule = format!("must be of a detector of the kind {:?}", D::KIND);
-            return Err(Error::invalid("memory", rule, kind));
-        }
+        memory.check_kind::<D>()?;
+        let OnFeaturesMemory { features, detector, .. } = memory;
         // Either both are restored or none.
         let mut restored = self.features.clone_without_keys();
         restored.restore(features)?;

@@ -7,9 +7,10 @@ use super::reservoir::Reservoir;
 use super::scaler::Scale;
 use super::tree::{Direction, Node, Second, mean_paths};
 use crate::Persist;
-use peak_core::{Error, Result};
+use peak_core::{Error, Result, snapshot};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 /// A forest in its stored form: with its settings, names and scales, so that
 /// [`into_forest`](Self::into_forest) needs nothing else.
@@ -41,7 +42,7 @@ struct Borrowed<'a> {
 }
 
 impl ForestMemory {
-    /// The forest that was saved; it runs on one thread until told otherwise.
+    /// The forest that was saved; it runs on one thread until [told otherwise](IsolationForest::set_threads).
     ///
     /// # Errors
     /// When no forest can have been stored so.
@@ -131,6 +132,17 @@ fn is_direction(direction: Direction, columns: usize) -> bool {
             && (0.0..=1.0).contains(&second.share)
     };
     (direction.feature as usize) < columns && direction.second.is_none_or(is_second)
+}
+
+impl IsolationForest {
+    /// The forest that [`save`](Persist::save) wrote, with its settings: where it was not fitted. It
+    /// runs on one thread until [told otherwise](Self::set_threads).
+    ///
+    /// # Errors
+    /// When the file cannot be read, is damaged, or holds something else.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        snapshot::load::<ForestMemory>(path.as_ref(), Self::KIND, Self::VERSION)?.into_forest()
+    }
 }
 
 impl Persist for IsolationForest {
