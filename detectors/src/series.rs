@@ -139,6 +139,9 @@ pub fn bin(x: f64, least: f64, greatest: f64) -> usize {
     if scaled.is_nan() { BINS - 1 } else { (scaled as usize).min(BINS - 1) }
 }
 
+/// Rates and residuals of usable values are smaller.
+const LARGEST: f64 = 1e110;
+
 /// What remains of a weight after a step of the moving average.
 pub(crate) const DECAY: f64 = 50.0 / 51.0;
 

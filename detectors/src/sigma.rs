@@ -701,7 +701,9 @@ impl Persist for SigmaEnsemble {
     }
 
     fn restore(&mut self, memory: SigmaMemory) -> Result<()> {
-        if !(memory.feed.is_valid(&self.settings.feed) && memory.calibration.is_valid()) {
+        let SigmaMemory { feed, calibration, same } = &memory;
+        let same_fits = *same <= feed.report().in_order;
+        if !(feed.is_valid(&self.settings.feed) && calibration.is_valid() && same_fits) {
             let rule = "must be of an ensemble with this window, seasonality and rules";
             return Err(Error::invalid("sigma memory", rule, "another"));
         }

@@ -5,9 +5,11 @@
 use peak_core::{CountMoments, Key, KeyWindow, Span, Timestamp, Tz, Window, snapshot};
 use peak_detectors::series::{Batch, Duplicates, Seasonality, Summary};
 use peak_detectors::{
-    Ballot, Detector, Fleet, Incidents, Mad, News, Persist, Point, Refusal, SigmaEnsemble, Verdict,
+    Ballot, Detector, Fleet, Incidents, Mad, News, Persist, Point, Refusal, SigmaEnsemble, SigmaMemory,
+    Verdict,
 };
 use proptest::prelude::*;
+use serde_json::{Value, json};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -311,4 +313,117 @@ fn foreign_and_damaged_memories_are_refused() {
     assert!(SigmaEnsemble::default().with_window(60).unwrap().restore(memory()).is_err());
     assert!(SigmaEnsemble::skyline().with_window(50).unwrap().restore(memory()).is_err());
     assert!(SigmaEnsemble::default().with_window(50).unwrap().restore(memory()).is_ok());
+}
+
+/// Which of these changes to a memory are accepted.
+fn accepted<'a>(learned: &SigmaEnsemble, changes: &[(&'a str, Value)]) -> Vec<&'a str> {
+    let good = serde_json::to_value(learned.memory()).unwrap();
+    let restored = |memory: &Value| {
+        let memory: SigmaMemory = serde_json::from_value(memory.clone()).unwrap();
+        learned.clone().restore(memory).is_ok()
+    };
+    assert!(restored(&good));
+    let is_accepted = |(path, value): &&(&str, Value)| {
+        let mut memory = good.clone();
+        *memory.pointer_mut(path).unwrap() = value.clone();
+        assert_ne!(memory.to_string(), good.to_string(), "{path}: no change");
+        restored(&memory)
+    };
+    changes.iter().filter(is_accepted).map(|(path, _)| *path).collect()
+}
+
+/// Each of these made a restored detector panic, or its scores no numbers, or could have.
+#[test]
+fn a_memory_that_no_series_leaves_is_refused() {
+    let zone = Seasonality::Weekly(Tz::UTC);
+    let mut seasonal = SigmaEnsemble::default().with_window(50).unwrap().with_seasonality(zone);
+    (0..2_000).for_each(|i| seasonal.learn(&Point::new(minute(i), noise(i))));
+    let changes = [
+        ("/same", json!(u64::MAX)),
+        ("/calibration/tails/0/1/level", json!(-3.0)),
+        ("/calibration/tails/1/0/excess", json!(-1.0)),
+        ("/calibration/tails/0/0/seen", json!(u32::MAX)),
+        ("/calibration/tails/0/0/above", json!(u32::MAX)),
+        ("/feed/report/in_order", json!(u64::MAX)),
+        ("/feed/report/not_finite", json!(u64::MAX)),
+        ("/feed/baseline", json!(1e300)),
+        ("/feed/seasonal/size", json!(-1.0)),
+        ("/feed/seasonal/size", json!(1e300)),
+        ("/feed/seasonal/sum", json!(1e300)),
+        ("/feed/seasonal/count", json!(u32::MAX)),
+        ("/feed/seasonal/day/3/value", json!(1e300)),
+        ("/feed/seasonal/week/99/value", json!(-1e300)),
+    ];
+    assert_eq!(accepted(&seasonal, &changes), [""; 0]);
+
+    let mut rough = SigmaEnsemble::default().with_window(50).unwrap();
+    let value = |i: usize| (3.0 * noise(i)).round();
+    (0..120).for_each(|i| rough.learn(&Point::new(minute(i), value(i))));
+    let window = serde_json::to_value(rough.memory()).unwrap()["feed"]["window"].take();
+    let entries = window["ranks"]["entries"].as_array().unwrap();
+    let swapped = |rank: usize| {
+        let mut entries = entries.clone();
+        entries.swap(rank, rank + 1);
+        json!(entries)
+    };
+    let key_of = |entry: &Value| entry.as_u64().unwrap() >> 16;
+    let alike = entries.windows(2).position(|pair| key_of(&pair[0]) == key_of(&pair[1])).unwrap();
+    let mut twice = entries.clone();
+    twice[7] = twice[8].clone();
+    let zero = window["values"].as_array().unwrap().iter().position(|value| *value == json!(0.0)).unwrap();
+    let (gaps, zero) = (window["gaps"].as_array().unwrap(), format!("/feed/window/values/{zero}"));
+    let mut still = gaps.clone();
+    (still[7], still[8]) = (json!(0), json!(120_000));
+    let head = window["head"].as_u64().unwrap();
+    assert!(![7, 8].contains(&head), "the oldest point's step counts for nothing");
+    let changes = [
+        ("/feed/kind", json!({"Counter": {"time": minute(60).millis(), "value": 1.0}})),
+        ("/feed/kind", json!({"Counter": {"time": i64::MAX, "value": 1.0}})),
+        ("/feed/window/gaps", json!(still)),
+        (&zero, json!(-0.0)),
+        ("/feed/window/oldest", json!(minute(60).millis())),
+        ("/feed/window/newest", json!(minute(200).millis())),
+        ("/feed/window/origin", json!(i64::MIN)),
+        ("/feed/window/times", json!(7)),
+        ("/feed/window/times_squared", json!(7)),
+        ("/feed/window/resolution", json!(-1)),
+        ("/feed/window/lengths/hour", json!(i64::MAX)),
+        ("/feed/window/lengths/both", json!(0)),
+        ("/feed/window/ranks/entries", swapped(alike)),
+        ("/feed/window/ranks/entries", json!(twice)),
+        ("/feed/window/ranks/entries/7", json!(entries[7].as_u64().unwrap() + (1 << 16))),
+        ("/feed/window/ranks/scale", json!(-1.0)),
+        ("/feed/window/offset", json!(1e300)),
+        ("/feed/window/sum/sum", json!(1e300)),
+        ("/feed/window/sum/lost", json!(1e300)),
+        ("/feed/window/squares/sum", json!(1e300)),
+        ("/feed/window/products/sum", json!(1e300)),
+        ("/feed/window/hour/sum/sum", json!(1e300)),
+        ("/feed/window/hour/squares/sum", json!(1e300)),
+        ("/feed/window/hour/changes", json!(1)),
+        ("/feed/window/hour/from/time", json!(i64::MIN)),
+        ("/feed/window/recent/probe/time", json!(minute(0).millis())),
+        ("/feed/window/moving/mean", json!(1e300)),
+        ("/feed/window/moving/squares", json!(-1.0)),
+        ("/feed/window/moving/power", json!(50.0 / 51.0)),
+        ("/feed/window/median", json!(1e9)),
+        ("/feed/window/median_deviation", json!(-1.0)),
+        ("/feed/window/closest", json!(49)),
+    ];
+    assert_eq!(accepted(&rough, &changes), [""; 0]);
+}
+
+/// Rounding adds up over the longest window, and values may be as large and rates as steep as can be.
+#[test]
+fn what_was_learned_is_restored() {
+    let longest = || Mad::default().with_window(65_535).unwrap();
+    let mut mad = longest();
+    (0..70_000).for_each(|i| mad.learn(&Point::new(minute(i), noise(i))));
+    restored(&mad, longest());
+
+    let counting = || SigmaEnsemble::default().with_window(20).unwrap();
+    let mut counter = counting();
+    (0..200).for_each(|i| counter.learn(&Point::new(at(i as i64), 4e97 * i as f64)));
+    assert!(counter.feed().is_counter());
+    restored(&counter, counting());
 }

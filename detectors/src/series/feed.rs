@@ -2,7 +2,8 @@
 
 use super::counter::{self, Kind, Step};
 use super::seasonal::{Seasonal, Seasonality};
-use super::{DAY, Point, Scaling, Sliding, Summary};
+use super::{DAY, LARGEST, Point, Scaling, Sliding, Summary};
+use peak_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What becomes of a second point at the same time.
@@ -32,6 +33,14 @@ pub struct FeedReport {
     pub not_finite: u64,
     /// Starts of a counter.
     pub resets: u64,
+}
+
+impl FeedReport {
+    /// Whether there is room to count on.
+    fn is_valid(&self) -> bool {
+        let FeedReport { in_order, inserted, too_late, duplicates, not_finite, resets } = *self;
+        [in_order, inserted, too_late, duplicates, not_finite, resets].iter().all(|&count| count < 1 << 60)
+    }
 }
 
 /// How points are taken in; a program's configuration.
@@ -152,7 +161,7 @@ impl Feed {
         let time = point.time.millis();
         let newest = match self.kind {
             Kind::Counter { time, .. } => Some(time),
-            _ => self.window.newest().map(peak_core::Timestamp::millis),
+            _ => self.window.newest().map(Timestamp::millis),
         };
         match newest {
             Some(newest) if time < newest => Taken::Late,
@@ -254,7 +263,7 @@ impl Feed {
     }
 
     fn late(&mut self, time: i64, value: f64, rules: &FeedRules) -> Taken {
-        let newest = self.window.newest().map_or(i64::MIN, peak_core::Timestamp::millis);
+        let newest = self.window.newest().map_or(i64::MIN, Timestamp::millis);
         let baseline = match &mut self.seasonal {
             Some(seasonal) => seasonal.expected(time),
             None => Some(0.0),
@@ -285,9 +294,18 @@ impl Feed {
             _ => false,
         };
         let kind = match self.kind {
-            Kind::Counter { value, .. } => value.abs() < Point::LIMIT,
-            Kind::Undecided | Kind::Gauge => true,
+            Kind::Gauge => true,
+            Kind::Undecided => rules.counters == Counters::Recognised,
+            Kind::Counter { time, value } => {
+                let is_next = self.window.newest().is_none_or(|newest| newest.millis() <= time);
+                let is_usable = Timestamp::from_millis(time).is_ok() && value.abs() < Point::LIMIT;
+                rules.counters == Counters::Recognised && is_next && is_usable
+            }
         };
-        seasonal && kind && self.baseline.is_finite() && self.window.is_valid(rules.window, rules.scaling)
+        seasonal
+            && kind
+            && self.baseline.abs() <= LARGEST
+            && self.report.is_valid()
+            && self.window.is_valid(rules.window, rules.scaling)
     }
 }

@@ -133,19 +133,19 @@ impl Ranks {
         rank + self.entries[rank..].partition_point(alike)
     }
 
-    /// Whether it is an order of the slots below `n`.
-    pub(super) fn is_valid(&self, values: &[f64]) -> bool {
-        let mut seen = vec![false; values.len()];
-        let slots = (0..self.len()).map(|rank| self.slot(rank));
-        let once =
-            slots.filter(|&slot| seen.get_mut(slot).is_some_and(|seen| !std::mem::replace(seen, true)));
-        once.count() == values.len()
-            && self.len() == values.len()
+    /// Whether it is the order of these values, of which the oldest stands in slot `head`.
+    pub(super) fn is_valid(&self, values: &[f64], head: usize) -> bool {
+        let n = values.len();
+        let is_entry = |rank: usize| {
+            let slot = self.slot(rank);
+            values.get(slot).is_some_and(|&x| self.entries[rank] == self.entry(x, slot))
+        };
+        // Strictly ascending, so that no slot comes twice.
+        let place = |rank: usize| (self.value(rank, values), (self.slot(rank) + n - head) % n);
+        self.len() == n
             && self.low.is_finite()
-            && self.scale.is_finite()
-            && self.entries.windows(2).all(|pair| {
-                pair[0] >> 16 <= pair[1] >> 16
-                    && values[(pair[0] & 0xffff) as usize] <= values[(pair[1] & 0xffff) as usize]
-            })
+            && (0.0..=f64::MAX).contains(&self.scale)
+            && (0..n).all(is_entry)
+            && (1..n).all(|rank| place(rank - 1) < place(rank))
     }
 }

@@ -1,5 +1,6 @@
 //! What is usual at an hour of the day, and of the week.
 
+use super::LARGEST;
 use peak_core::{Timestamp, Tz};
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,8 @@ struct Level {
 const LEAST_SHARE: f64 = 0.15;
 /// Residuals beyond so many usual sizes are cut.
 const CUT: f64 = 5.0;
+/// The milliseconds of a day: an hour has not that many values.
+const MOST_SEEN: u32 = 86_400_000;
 
 impl Level {
     fn learn(&mut self, residual: f64, first: f64) {
@@ -169,7 +172,9 @@ impl Seasonal {
         self.kind == kind
             && self.day.len() == fresh.day.len()
             && self.week.len() == fresh.week.len()
-            && levels.map(|level| level.value).chain([self.sum, self.size]).all(f64::is_finite)
+            && levels.map(|level| level.value).chain([self.sum]).all(|x| x.abs() <= LARGEST)
+            && (0.0..=LARGEST).contains(&self.size)
+            && self.count <= MOST_SEEN
             && self.current.is_none_or(|hour| hour < 7 * HOURS)
             && self.offset.0.abs() <= 48 * MILLIS
     }

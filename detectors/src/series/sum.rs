@@ -60,6 +60,11 @@ impl Sum {
         self.sum + self.lost
     }
 
+    /// Whether nothing in it is larger; not a number is.
+    pub(crate) fn is_within(self, limit: f64) -> bool {
+        self.sum.abs() <= limit && self.lost.abs() <= limit
+    }
+
     /// An integer, to 106 bits.
     #[inline]
     pub(crate) fn of_integer(x: i128) -> Self {

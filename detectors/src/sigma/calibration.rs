@@ -34,6 +34,8 @@ const SPARSE_EXCESS: f64 = 0.075;
 const CUT: f64 = 3.0;
 /// A tail starts as if it had so many excesses of a normal distribution more.
 const PRIOR: f64 = 10.0;
+/// Beyond any doubt is far enough.
+const LARGEST_Z: f64 = 1e9;
 /// Older deviations are forgotten, slowly.
 const MEMORY: u32 = 5_000;
 
@@ -168,8 +170,7 @@ impl Scale {
 
     #[inline]
     fn z(self, statistic: Statistic, x: f64) -> f64 {
-        // Beyond any doubt is far enough.
-        (statistic.gain() * (x - self.centre) / self.unit).clamp(-1e9, 1e9)
+        (statistic.gain() * (x - self.centre) / self.unit).clamp(-LARGEST_Z, LARGEST_Z)
     }
 }
 
@@ -266,10 +267,14 @@ impl Calibration {
     }
 
     pub(super) fn is_valid(&self) -> bool {
-        self.tails
-            .iter()
-            .flatten()
-            .all(|tail| tail.level.is_finite() && tail.excess.is_finite() && (0.0..=1.0).contains(&tail.rate))
+        let most = strangeness(LARGEST_Z);
+        let is_tail = |tail: &Tail| {
+            (0.0..=most).contains(&tail.level)
+                && (0.0..=most).contains(&tail.excess)
+                && (0.0..=1.0).contains(&tail.rate)
+                && tail.seen.max(tail.above) as usize <= Sliding::MOST
+        };
+        self.tails.iter().flatten().all(is_tail)
     }
 }
 
