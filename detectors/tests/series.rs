@@ -423,7 +423,7 @@ fn what_was_learned_is_restored() {
 
     let counting = || SigmaEnsemble::default().with_window(20).unwrap();
     let mut counter = counting();
-    (0..200).for_each(|i| counter.learn(&Point::new(at(i as i64), 4e97 * i as f64)));
+    (0..200u32).for_each(|i| counter.learn(&Point::new(at(i.into()), 4e97 * f64::from(i))));
     assert!(counter.feed().is_counter());
     restored(&counter, counting());
 }
