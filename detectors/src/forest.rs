@@ -32,6 +32,7 @@ use random::{Random, hash, hash_text};
 use reservoir::Reservoir;
 use sample::Rows;
 use scaler::{Scale, scale_rows};
+use smallvec::SmallVec;
 use std::num::NonZeroUsize;
 use tree::{Growth, Node, mean_paths};
 
@@ -254,19 +255,9 @@ impl IsolationForest {
         if row.iter().any(|value| value.is_infinite()) {
             return Err(Refusal::NotFinite);
         }
-        let width = row.len().next_power_of_two();
-        let (mut few, mut many) = ([0.0; 64], Vec::new());
-        let scaled = match few.get_mut(..width) {
-            Some(few) => few,
-            None => {
-                many.resize(width, 0.0);
-                &mut many
-            }
-        };
-        for (scaled, (&value, scale)) in scaled.iter_mut().zip(row.iter().zip(&self.scales)) {
-            *scaled = scale.apply(value);
-        }
-        Ok(self.score_of(self.kernel.path(scaled)))
+        let scaled = row.iter().zip(&self.scales).map(|(&value, scale)| scale.apply(value));
+        let scaled: SmallVec<[f32; 64]> = scaled.collect();
+        Ok(self.score_of(self.kernel.path(&scaled)))
     }
 
     /// The score that belongs to a sum of path lengths.

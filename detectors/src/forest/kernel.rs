@@ -15,6 +15,7 @@ mod avx512_pairs;
 mod padded;
 mod pairs;
 mod passes;
+mod single;
 mod tile;
 
 pub(super) use tile::{Infinite, ROWS, Tile};
@@ -24,39 +25,41 @@ use fearless_simd::{Level, dispatch};
 use padded::{LEVELS, Padded};
 use pairs::Pairs;
 use passes::Passes;
+use single::{Pair, Plain, Single};
 
 /// The trees in the form that rows are run through.
 #[derive(Debug, Clone)]
 pub(super) enum Kernel {
-    Padded(Vec<Padded>),
-    Pairs(Vec<Pairs>),
+    Padded(Vec<Single<Plain>>, Vec<Padded>),
+    Pairs(Vec<Single<Pair>>, Vec<Pairs>),
     Walked(Vec<Vec<Node>>),
 }
 
-/// How many trees a single row goes down together, so that one's memory is read while another waits.
-const TOGETHER: usize = 8;
-
 impl Kernel {
     pub(super) fn new(trees: &[Vec<Node>]) -> Self {
-        let all_padded = if trees.iter().flatten().any(|node| node.direction.second.is_some()) {
-            trees.iter().map(|tree| Pairs::new(tree)).collect::<Option<_>>().map(Kernel::Pairs)
+        let walked = || Kernel::Walked(trees.to_vec());
+        if trees.iter().flatten().any(|node| node.direction.second.is_some()) {
+            let trees: Option<Vec<_>> = trees.iter().map(|tree| Pairs::new(tree)).collect();
+            let singles = |trees: &[Pairs]| trees.iter().map(Single::of_pairs).collect();
+            trees.map_or_else(walked, |trees| Kernel::Pairs(singles(&trees), trees))
         } else {
-            trees.iter().map(|tree| Padded::new(tree)).collect::<Option<_>>().map(Kernel::Padded)
-        };
-        all_padded.unwrap_or_else(|| Kernel::Walked(trees.to_vec()))
+            let trees: Option<Vec<_>> = trees.iter().map(|tree| Padded::new(tree)).collect();
+            let singles = |trees: &[Padded]| trees.iter().map(Single::new).collect();
+            trees.map_or_else(walked, |trees| Kernel::Padded(singles(&trees), trees))
+        }
     }
 
     /// Per row of the tile, the sum of its path lengths over all trees.
     pub(super) fn paths(&self, tile: &Tile, level: Level) -> [f32; ROWS] {
         let mut sums = [0.0; ROWS];
         match self {
-            Kernel::Padded(trees) => {
+            Kernel::Padded(_, trees) => {
                 let mut passes = Passes::default();
                 for tree in trees {
                     self::paths(tree, tile, level, &mut passes, &mut sums);
                 }
             }
-            Kernel::Pairs(trees) => {
+            Kernel::Pairs(_, trees) => {
                 let mut passes = Passes::default();
                 for tree in trees {
                     paths_of_pairs(tree, tile, level, &mut passes, &mut sums);
@@ -73,55 +76,16 @@ impl Kernel {
         sums
     }
 
-    /// The sum of a single row's path lengths, the same bits as of a tile. `row` is padded to a power of
-    /// two.
+    /// The sum of a single row's path lengths, the same bits as of a tile.
     pub(super) fn path(&self, row: &[f32]) -> f32 {
-        let missing = row.iter().any(|value| value.is_nan());
         match self {
-            Kernel::Padded(trees) if missing => together(
-                trees,
-                |tree| tree,
-                |trees| padded::leaves(trees, row, true),
-                |tree| padded::leaves(tree, row, true),
-            ),
-            Kernel::Padded(trees) => together(
-                trees,
-                |tree| tree,
-                |trees| padded::leaves(trees, row, false),
-                |tree| padded::leaves(tree, row, false),
-            ),
-            Kernel::Pairs(trees) if missing => together(
-                trees,
-                |tree| &tree.padded,
-                |trees| pairs::leaves(trees, row, true),
-                |tree| pairs::leaves(tree, row, true),
-            ),
-            Kernel::Pairs(trees) => together(
-                trees,
-                |tree| &tree.padded,
-                |trees| pairs::leaves(trees, row, false),
-                |tree| pairs::leaves(tree, row, false),
-            ),
+            Kernel::Padded(singles, trees) => single::path(trees, singles, row),
+            Kernel::Pairs(singles, trees) => single::path_of_pairs(trees, singles, row),
             Kernel::Walked(trees) => {
                 trees.iter().fold(0.0, |sum, tree| sum + walk(tree, |feature| row[feature]))
             }
         }
     }
-}
-
-/// The sum of the path lengths of the leaves that are found in trees together, or in one.
-#[inline(always)]
-fn together<T>(
-    trees: &[T],
-    padded: impl Fn(&T) -> &Padded,
-    leaves: impl Fn(&[T; TOGETHER]) -> [u32; TOGETHER],
-    leaf: impl Fn(&[T; 1]) -> [u32; 1],
-) -> f32 {
-    let (groups, rest) = trees.as_chunks::<TOGETHER>();
-    let sum = groups.iter().fold(0.0, |sum, trees| {
-        trees.iter().zip(leaves(trees)).fold(sum, |sum, (tree, leaf)| sum + padded(tree).path(leaf))
-    });
-    rest.iter().fold(sum, |sum, tree| sum + padded(tree).path(leaf(std::array::from_ref(tree))[0]))
 }
 
 /// Adds each row's path length in one tree.
@@ -240,7 +204,7 @@ mod tests {
                 (0..37).map(|seed| tree(depth, columns as u32, seed, paired)).collect();
             let kernel = Kernel::new(&trees);
             assert_eq!(matches!(kernel, Kernel::Walked(_)), depth > LEVELS);
-            assert_eq!(matches!(kernel, Kernel::Pairs(_)), depth <= LEVELS && paired > 0.0 && columns > 1);
+            assert_eq!(matches!(kernel, Kernel::Pairs(..)), depth <= LEVELS && paired > 0.0 && columns > 1);
             let mut random = crate::forest::random::Random::new(9);
             let x = Array2::from_shape_simple_fn((200, columns), || {
                 if random.unit() < missing { f64::NAN } else { random.unit() - 0.5 }
@@ -255,8 +219,7 @@ mod tests {
                 let sums = kernel.paths(&tile, level);
                 for (row, sum) in sums.iter().enumerate().take(200) {
                     assert_eq!(sum.to_bits(), plain(row).to_bits(), "{level:?} {columns} {paired} {row}");
-                    let mut single: Vec<f32> = x.row(row).iter().map(|&value| value as f32).collect();
-                    single.resize(columns.next_power_of_two(), 0.0);
+                    let single: Vec<f32> = x.row(row).iter().map(|&value| value as f32).collect();
                     assert_eq!(kernel.path(&single).to_bits(), plain(row).to_bits());
                 }
             }

@@ -21,8 +21,6 @@ pub(in crate::forest) struct Padded {
     pub(super) missing: [f32; PLACES],
     /// The path lengths of the leaves.
     pub(super) paths: [f32; PLACES],
-    /// Threshold and feature once more, side by side: a single row reads half as many cache lines.
-    splits: [(f32, u32); PLACES],
 }
 
 impl Padded {
@@ -33,7 +31,6 @@ impl Padded {
             columns: [0; PLACES],
             missing: [f32::NEG_INFINITY; PLACES],
             paths: [0.0; PLACES],
-            splits: [(f32::INFINITY, 0); PLACES],
         };
         padded.place(tree, 0, 1).then_some(padded)
     }
@@ -53,7 +50,6 @@ impl Padded {
         }
         self.thresholds[place] = split.threshold;
         self.columns[place] = split.direction.feature * ROWS as u32;
-        self.splits[place] = (split.threshold, split.direction.feature);
         self.missing[place] = match split.missing {
             Side::Left => f32::NEG_INFINITY,
             Side::Right => f32::INFINITY,
@@ -66,22 +62,4 @@ impl Padded {
     pub(super) fn path(&self, leaf: u32) -> f32 {
         self.paths[leaf as usize % PLACES]
     }
-}
-
-/// The leaves that one row comes to in some trees. Its length is a power of two.
-#[inline(always)]
-pub(super) fn leaves<const N: usize>(trees: &[Padded; N], row: &[f32], missing: bool) -> [u32; N] {
-    let mut places = [1u32; N];
-    for _ in 0..LEVELS {
-        for (place, tree) in places.iter_mut().zip(trees) {
-            let at = *place as usize % PLACES;
-            let (threshold, feature) = tree.splits[at];
-            let mut value = row[feature as usize & (row.len() - 1)];
-            if missing && value.is_nan() {
-                value = tree.missing[at];
-            }
-            *place = 2 * *place + u32::from(value >= threshold);
-        }
-    }
-    places
 }

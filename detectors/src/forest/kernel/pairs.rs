@@ -1,7 +1,7 @@
 //! Trees whose splits look at two features, and their passes.
 
 use super::ROWS;
-use super::padded::{LEVELS, PLACES, Padded};
+use super::padded::{PLACES, Padded};
 use super::passes::{Passes, column};
 use crate::forest::tree::Node;
 use fearless_simd::{Simd, f32x8, prelude::*, u32x8};
@@ -14,25 +14,13 @@ pub(in crate::forest) struct Pairs {
     pub(super) coefficients: [f32; PLACES],
     /// Where the column of the second feature begins in a tile.
     pub(super) seconds: [u32; PLACES],
-    /// All about a split side by side, for a single row.
-    splits: [Split; PLACES],
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Split {
-    threshold: f32,
-    coefficient: f32,
-    first: u32,
-    second: u32,
 }
 
 impl Pairs {
     /// `None` when the tree is too deep.
     pub(super) fn new(tree: &[Node]) -> Option<Self> {
         let padded = Padded::new(tree)?;
-        let stub = Split { threshold: f32::INFINITY, coefficient: 0.0, first: 0, second: 0 };
-        let (coefficients, seconds) = ([0.0; PLACES], [0; PLACES]);
-        let mut pairs = Pairs { padded, coefficients, seconds, splits: [stub; PLACES] };
+        let mut pairs = Pairs { padded, coefficients: [0.0; PLACES], seconds: [0; PLACES] };
         pairs.place(tree, 0, 1);
         Some(pairs)
     }
@@ -47,30 +35,10 @@ impl Pairs {
             node.direction.second.map_or((first, 0.0), |second| (second.feature, second.coefficient));
         self.coefficients[place] = coefficient;
         self.seconds[place] = second * ROWS as u32;
-        self.splits[place] = Split { threshold: node.threshold, coefficient, first, second };
         let left = node.left as usize;
         self.place(tree, left, 2 * place);
         self.place(tree, left + 1, 2 * place + 1);
     }
-}
-
-/// The leaves that one row comes to in some trees. Its length is a power of two.
-#[inline(always)]
-pub(super) fn leaves<const N: usize>(trees: &[Pairs; N], row: &[f32], missing: bool) -> [u32; N] {
-    let mut places = [1u32; N];
-    for _ in 0..LEVELS {
-        for (place, tree) in places.iter_mut().zip(trees) {
-            let at = *place as usize % PLACES;
-            let Split { threshold, coefficient, first, second } = tree.splits[at];
-            let value = |feature: u32| row[feature as usize & (row.len() - 1)];
-            let mut value = value(first) + coefficient * value(second);
-            if missing && value.is_nan() {
-                value = tree.padded.missing[at];
-            }
-            *place = 2 * *place + u32::from(value >= threshold);
-        }
-    }
-    places
 }
 
 const LANES: usize = 8;
@@ -113,10 +81,10 @@ impl Passes {
     pub(super) fn fetch_pairs(&mut self, tree: &Pairs, tile: &[f32]) {
         let rows = self.values.iter_mut().zip(&mut self.thresholds).zip(&self.places);
         for (row, ((value, threshold), &place)) in rows.enumerate() {
-            let split = tree.splits[place as usize % PLACES];
-            let fetch = |feature: u32| tile[(feature as usize * ROWS + row) & (tile.len() - 1)];
-            *threshold = split.threshold;
-            *value = fetch(split.first) + split.coefficient * fetch(split.second);
+            let at = place as usize % PLACES;
+            let fetch = |column: u32| tile[(column as usize + row) & (tile.len() - 1)];
+            *threshold = tree.padded.thresholds[at];
+            *value = fetch(tree.padded.columns[at]) + tree.coefficients[at] * fetch(tree.seconds[at]);
         }
     }
 
