@@ -381,11 +381,21 @@ const SCORE: &str = "isolation score";
 /// How many features an explanation names.
 const EXPLAINED: usize = 3;
 
+/// A long slice is read in so many places in turn, so many values at a time: more of its memory is on
+/// the way at once.
+const STREAMS: usize = 8;
+const CHUNK: usize = 64;
+
 /// # Errors
 /// Where a value is infinite.
 fn check_finite(x: ArrayView2<'_, f64>, threads: NonZeroUsize) -> Result<()> {
     let infinite_in = |values: &[f64]| {
-        values.chunks(1_024).any(|chunk| chunk.iter().fold(false, |any, value| any | value.is_infinite()))
+        let share = values.len().div_ceil(STREAMS).max(1);
+        let mut streams: Vec<_> = values.chunks(share).map(|stream| stream.chunks(CHUNK)).collect();
+        (0..share.div_ceil(CHUNK)).any(|_| {
+            let mut chunks = streams.iter_mut().filter_map(Iterator::next);
+            chunks.any(|chunk| chunk.iter().fold(false, |any, value| any | value.is_infinite()))
+        })
     };
     let share = x.nrows().div_ceil(threads.get()).max(1);
     let parts = x.axis_chunks_iter(Axis(0), share).collect();
