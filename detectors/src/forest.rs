@@ -30,7 +30,7 @@ use ndarray::{Array1, ArrayView2, Axis, Slice};
 use peak_core::{Error, Result};
 use random::{Random, hash, hash_text};
 use reservoir::Reservoir;
-use sample::Rows;
+use sample::{Rows, gather};
 use scaler::{Scale, scale_rows};
 use smallvec::SmallVec;
 use std::num::NonZeroUsize;
@@ -181,19 +181,21 @@ impl IsolationForest {
         let paths = mean_paths(self.sample);
         let growth = Growth { split: self.plan.split, depth, paths: &paths };
         let identities: Vec<u64> = self.names.iter().map(|name| hash_text(name)).collect();
-        let grow = |tree: u64, values: &mut Vec<f32>| {
+        let grow = |tree: u64, plain: &mut Vec<f64>, values: &mut Vec<f32>| {
             let seed = hash(self.plan.seed, tree);
             let drawn = rows.sample(self.sample, &mut Random::new(seed));
-            values.resize(drawn.len() * self.scales.len(), 0.0);
-            scale_rows(&x, drawn.iter().copied(), &self.scales, values, drawn.len());
+            gather(x, &drawn, plain);
+            values.resize(plain.len(), 0.0);
+            let plain = ArrayView2::from_shape((drawn.len(), x.ncols()), plain).expect("whole rows");
+            scale_rows(plain, &self.scales, values, drawn.len());
             let weights = self.plan.weights.as_deref();
             let sample = Sample { values, rows: drawn.len(), identities: &identities, weights };
             tree::grow(&growth, &sample, seed)
         };
         let numbers = (self.grown..self.grown + trees as u64).collect();
         let grown = in_shares(numbers, self.plan.threads, |numbers: Vec<u64>| {
-            let mut values = Vec::new();
-            numbers.into_iter().map(|tree| grow(tree, &mut values)).collect::<Vec<_>>()
+            let (mut plain, mut values) = (Vec::new(), Vec::new());
+            numbers.into_iter().map(|tree| grow(tree, &mut plain, &mut values)).collect::<Vec<_>>()
         });
         self.trees.extend(grown.into_iter().flatten());
         self.grown += trees as u64;

@@ -1,7 +1,7 @@
 //! The rows that are kept: for the threshold, and for trees that are grown later.
 
 use super::random::{Random, hash};
-use super::sample::Rows;
+use super::sample::{Rows, gather};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +22,8 @@ pub(super) struct Reservoir {
 impl Reservoir {
     pub(super) fn of(x: ArrayView2<'_, f64>, rows: &Rows, capacity: usize, seed: u64) -> Self {
         let rows = rows.sample(capacity, &mut Random::new(hash(seed, RESERVOIR)));
-        let mut values = Vec::with_capacity(rows.len() * x.ncols());
-        rows.iter().for_each(|&row| values.extend(x.row(row)));
+        let mut values = Vec::new();
+        gather(x, &rows, &mut values);
         Reservoir { capacity, values, learned: 0 }
     }
 

@@ -3,6 +3,7 @@
 use super::random::{Random, hash, unit};
 use foldhash::fast::FixedState;
 use indexmap::IndexSet;
+use ndarray::ArrayView2;
 use peak_core::{Error, Result};
 
 /// Where samples of rows come from.
@@ -82,6 +83,19 @@ impl Rows {
         let mut rows: Vec<usize> = drawn.into_iter().collect();
         rows.sort_unstable();
         rows
+    }
+}
+
+/// Copies rows of a matrix into one piece. Next to nothing is done between two rows, so that the memory of
+/// many is waited for together.
+pub(super) fn gather(x: ArrayView2<'_, f64>, rows: &[usize], values: &mut Vec<f64>) {
+    values.clear();
+    values.reserve(rows.len() * x.ncols());
+    for &row in rows {
+        match x.row(row).to_slice() {
+            Some(row) => values.extend_from_slice(row),
+            None => values.extend(x.row(row)),
+        }
     }
 }
 

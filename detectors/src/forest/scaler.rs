@@ -1,6 +1,6 @@
 //! Features as the trees see them: centred and scaled in `f64`, then kept as `f32`.
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, Axis};
 use peak_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -148,54 +148,43 @@ pub(super) struct Met {
     pub(super) infinite: bool,
 }
 
-/// How many rows are read side by side: their memory is waited for together, and what is written is a
-/// whole cache line.
+/// How many rows are read side by side: what is written is a whole cache line.
 const SIDE_BY_SIDE: usize = 16;
 
-/// Writes rows of a matrix as the trees see them, column by column: the columns begin `stride` apart.
+/// Writes the rows of a matrix as the trees see them, column by column: the columns begin `stride` apart.
 pub(super) fn scale_rows(
-    x: &ArrayView2<'_, f64>,
-    mut rows: impl Iterator<Item = usize>,
+    x: ArrayView2<'_, f64>,
     scales: &[Scale],
     columns: &mut [f32],
     stride: usize,
 ) -> Met {
-    let (mut met, mut start) = (Met::default(), 0);
+    let mut met = Met::default();
     let mut take = |value: f64, scale: &Scale| {
         met.missing |= value.is_nan();
         met.infinite |= value.is_infinite();
         scale.straight(value)
     };
-    loop {
-        let (mut block, mut count) = ([0; SIDE_BY_SIDE], 0);
-        for (place, row) in block.iter_mut().zip(rows.by_ref()) {
-            *place = row;
-            count += 1;
-        }
-        let columns = columns.chunks_mut(stride).map(|column| &mut column[start..start + count]);
-        // Rows that lie in one piece, if they do.
-        let mut slices: [&[f64]; SIDE_BY_SIDE] = [&[]; SIDE_BY_SIDE];
-        let whole = slices
-            .iter_mut()
-            .zip(&block[..count])
-            .all(|(slice, &row)| x.row(row).to_slice().map(|found| *slice = found).is_some());
+    for (number, rows) in x.axis_chunks_iter(Axis(0), SIDE_BY_SIDE).enumerate() {
+        let start = number * SIDE_BY_SIDE;
+        let columns = columns.chunks_mut(stride).map(|column| &mut column[start..start + rows.nrows()]);
         for (j, (column, scale)) in columns.zip(scales).enumerate() {
-            if whole {
-                for (place, slice) in column.iter_mut().zip(&slices) {
-                    *place = take(slice[j], scale);
+            // Rows that lie in one piece, if they do.
+            match rows.to_slice() {
+                Some(rows) => {
+                    for (place, row) in column.iter_mut().zip(rows.chunks_exact(scales.len())) {
+                        *place = take(row[j], scale);
+                    }
                 }
-            } else {
-                for (place, &row) in column.iter_mut().zip(&block) {
-                    *place = take(x[[row, j]], scale);
+                None => {
+                    for (place, &value) in column.iter_mut().zip(rows.column(j)) {
+                        *place = take(value, scale);
+                    }
                 }
             }
             scale.curve.bend_all(column);
         }
-        if count < SIDE_BY_SIDE {
-            return met;
-        }
-        start += count;
     }
+    met
 }
 
 /// Of all values, divided by their number.

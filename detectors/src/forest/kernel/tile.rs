@@ -30,8 +30,8 @@ impl Tile {
         x: ArrayView2<'_, f64>,
         scales: &[Scale],
     ) -> Result<(), Infinite> {
-        self.rows = x.nrows().min(ROWS);
-        let met = scale_rows(&x, 0..self.rows, scales, &mut self.values, ROWS);
+        self.rows = x.nrows();
+        let met = scale_rows(x, scales, &mut self.values, ROWS);
         self.missing = met.missing;
         if met.infinite { Err(Infinite) } else { Ok(()) }
     }
