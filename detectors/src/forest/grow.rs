@@ -90,8 +90,8 @@ impl Sample<'_> {
         let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
         for &row in rows {
             let value = column[row as usize];
-            low = low.min(value);
-            high = high.max(value);
+            low = if value < low { value } else { low };
+            high = if value > high { value } else { high };
         }
         (low < high).then_some((low, high))
     }

@@ -138,16 +138,16 @@ impl Tree<'_> {
         };
         let sample = self.sample;
         let value = |row: u32| direction.of(|feature| sample.column(feature)[row as usize]);
-        let known = rows.iter().map(|&row| value(row));
-        let (below, above) = known.fold((0usize, 0usize), |(below, above), value| {
-            (below + usize::from(value < threshold), above + usize::from(value >= threshold))
+        let not_above = partition(rows, |row| {
+            let value = value(row);
+            value < threshold || value.is_nan()
         });
-        let missing = if above > below { Side::Right } else { Side::Left };
+        let below = partition(&mut rows[..not_above], |row| !value(row).is_nan());
+        let above = rows.len() - not_above;
+        let (missing, middle) = if above > below { (Side::Right, below) } else { (Side::Left, not_above) };
         let left = self.nodes.len();
         self.nodes.extend([LEAF; 2]);
         let split = Node { direction, threshold, left: left as u32, missing, path: 0.0 };
-        let middle =
-            partition(rows, |row| split.child(|feature| sample.column(feature)[row as usize]) == left);
         let (lower, upper) = rows.split_at_mut(middle);
         let below = |right: u64| Place { number: 2 * place.number + right, depth: place.depth + 1 };
         self.grow(left, below(0), lower, live.clone());
@@ -162,10 +162,9 @@ impl Tree<'_> {
 fn partition(rows: &mut [u32], is_left: impl Fn(u32) -> bool) -> usize {
     let mut left = 0;
     for i in 0..rows.len() {
-        if is_left(rows[i]) {
-            rows.swap(i, left);
-            left += 1;
-        }
+        // Swapped in any case: a processor cannot foresee the side.
+        rows.swap(i, left);
+        left += usize::from(is_left(rows[left]));
     }
     left
 }
