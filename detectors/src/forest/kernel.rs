@@ -25,13 +25,13 @@ use fearless_simd::{Level, dispatch};
 use padded::{LEVELS, Padded};
 use pairs::Pairs;
 use passes::Passes;
-use single::{Pair, Plain, Single};
+use single::{Pair, Plain, Singles};
 
 /// The trees in the form that rows are run through.
 #[derive(Debug, Clone)]
 pub(super) enum Kernel {
-    Padded(Vec<Single<Plain>>, Vec<Padded>),
-    Pairs(Vec<Single<Pair>>, Vec<Pairs>),
+    Padded(Singles<Plain>, Vec<Padded>),
+    Pairs(Singles<Pair>, Vec<Pairs>),
     Walked(Vec<Vec<Node>>),
 }
 
@@ -40,12 +40,10 @@ impl Kernel {
         let walked = || Kernel::Walked(trees.to_vec());
         if trees.iter().flatten().any(|node| node.direction.second.is_some()) {
             let trees: Option<Vec<_>> = trees.iter().map(|tree| Pairs::new(tree)).collect();
-            let singles = |trees: &[Pairs]| trees.iter().map(Single::of_pairs).collect();
-            trees.map_or_else(walked, |trees| Kernel::Pairs(singles(&trees), trees))
+            trees.map_or_else(walked, |trees| Kernel::Pairs(Singles::of_pairs(&trees), trees))
         } else {
             let trees: Option<Vec<_>> = trees.iter().map(|tree| Padded::new(tree)).collect();
-            let singles = |trees: &[Padded]| trees.iter().map(Single::new).collect();
-            trees.map_or_else(walked, |trees| Kernel::Padded(singles(&trees), trees))
+            trees.map_or_else(walked, |trees| Kernel::Padded(Singles::new(&trees), trees))
         }
     }
 
