@@ -159,25 +159,23 @@ pub(super) fn scale_rows(
     stride: usize,
 ) -> Met {
     let mut met = Met::default();
-    let mut take = |value: f64, scale: &Scale| {
-        met.missing |= value.is_nan();
-        met.infinite |= value.is_infinite();
-        scale.straight(value)
-    };
     for (number, rows) in x.axis_chunks_iter(Axis(0), SIDE_BY_SIDE).enumerate() {
         let start = number * SIDE_BY_SIDE;
+        // This reads the memory in its order, which is the fastest.
+        met.missing |= rows.fold(false, |any, value| any | value.is_nan());
+        met.infinite |= rows.fold(false, |any, value| any | value.is_infinite());
         let columns = columns.chunks_mut(stride).map(|column| &mut column[start..start + rows.nrows()]);
         for (j, (column, scale)) in columns.zip(scales).enumerate() {
             // Rows that lie in one piece, if they do.
             match rows.to_slice() {
                 Some(rows) => {
                     for (place, row) in column.iter_mut().zip(rows.chunks_exact(scales.len())) {
-                        *place = take(row[j], scale);
+                        *place = scale.straight(row[j]);
                     }
                 }
                 None => {
                     for (place, &value) in column.iter_mut().zip(rows.column(j)) {
-                        *place = take(value, scale);
+                        *place = scale.straight(value);
                     }
                 }
             }
