@@ -12,6 +12,7 @@ pub(super) const PLACES: usize = 1 << LEVELS;
 /// 2 i and 2 i + 1; and its leaves from place 256, kept from 0. Below a leaf of the tree that it comes
 /// from, all splits go left, and all leaves are the same.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 pub(in crate::forest) struct Padded {
     /// Values that are not below it go right.
     pub(super) thresholds: [f32; PLACES],

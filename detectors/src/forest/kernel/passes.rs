@@ -4,8 +4,10 @@ use super::ROWS;
 use super::padded::{PLACES, Padded};
 use fearless_simd::{Simd, f32x8, prelude::*, u32x8};
 
-/// Where the rows of a tile are in a tree, and what they are compared with there.
+/// Where the rows of a tile are in a tree, and what they are compared with there. A vector that lies across
+/// two cache lines would be read twice, so it is aligned, as trees are.
 #[derive(Debug)]
+#[repr(align(64))]
 #[cfg_attr(
     not(any(target_arch = "x86", target_arch = "x86_64")),
     allow(dead_code, reason = "only AVX-512 fetches by address")
