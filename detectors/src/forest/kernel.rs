@@ -199,7 +199,7 @@ mod tests {
             shapes.into_iter().flat_map(|shape| [0.0, 0.8].map(|p| (shape, p)))
         {
             let trees: Vec<Vec<Node>> =
-                (0..37).map(|seed| tree(depth, columns as u32, seed, paired)).collect();
+                (0..150).map(|seed| tree(depth, columns as u32, seed, paired)).collect();
             let kernel = Kernel::new(&trees);
             assert_eq!(matches!(kernel, Kernel::Walked(_)), depth > LEVELS);
             assert_eq!(matches!(kernel, Kernel::Pairs(..)), depth <= LEVELS && paired > 0.0 && columns > 1);
