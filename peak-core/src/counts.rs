@@ -130,22 +130,19 @@ impl Counts {
     /// Hands all counts to `visit`, and returns the top.
     fn pass(&self, n: usize, mut visit: impl FnMut(u64)) -> Vec<Share> {
         let mut top: SmallVec<[Entry<'_>; 16]> = SmallVec::new();
-        // The least count that can still be one of the top.
-        let mut least = 0;
+        let goes_before = |one: &Entry<'_>, other: &Entry<'_>| {
+            one.count > other.count || (one.count == other.count && one.label < other.label)
+        };
         for entry in self.entries() {
             visit(entry.count);
-            if entry.count < least {
-                continue;
+            if top.len() == n {
+                // Nearly all go behind the last one.
+                if top.last().is_none_or(|last| goes_before(last, &entry)) {
+                    continue;
+                }
+                top.pop();
             }
-            let goes_before = |kept: &Entry<'_>| {
-                kept.count > entry.count || (kept.count == entry.count && kept.label < entry.label)
-            };
-            let at = top.partition_point(goes_before);
-            if at < n {
-                top.truncate(n - 1);
-                top.insert(at, entry);
-                least = if top.len() < n { 0 } else { top[n - 1].count };
-            }
+            top.insert(top.partition_point(|kept| goes_before(kept, &entry)), entry);
         }
         top.into_iter().map(|entry| Share { label: entry.label.unpack(), count: entry.count }).collect()
     }
