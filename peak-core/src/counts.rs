@@ -64,7 +64,7 @@ impl Counts {
     pub(crate) fn touch(&self, later: &Later) -> u64 {
         match &self.0 {
             Store::Exact(labels) => labels.touch(later.hash),
-            Store::Bounded(_) => 0,
+            Store::Bounded(sketch) => sketch.touch(later.hash),
         }
     }
 

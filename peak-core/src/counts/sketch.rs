@@ -69,6 +69,11 @@ impl Sketch {
         }
     }
 
+    /// As [`Labels::touch`].
+    pub(super) fn touch(&self, hash: u64) -> u64 {
+        self.frequent.touch(hash) ^ self.squares.0[self.squares.place(hash).0] as u64
+    }
+
     pub(super) fn add_all(&mut self, labels: &Labels) {
         labels.iter().for_each(|entry| self.add(entry.label, entry.count));
     }
@@ -243,12 +248,17 @@ impl<'de> Deserialize<'de> for Distinct {
 struct Squares(Vec<i64>);
 
 impl Squares {
-    fn add(&mut self, hash: u64, count: u64) {
+    /// The counter of a label, and whether it adds.
+    fn place(&self, hash: u64) -> (usize, bool) {
         // Another hash than the one that places the labels.
         let hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let counter = (hash >> (u64::BITS - self.0.len().trailing_zeros())) as usize;
+        ((hash >> (u64::BITS - self.0.len().trailing_zeros())) as usize, hash & 1 << 20 == 0)
+    }
+
+    fn add(&mut self, hash: u64, count: u64) {
+        let (counter, adds) = self.place(hash);
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let signed = if hash & 1 << 20 == 0 { count } else { -count };
+        let signed = if adds { count } else { -count };
         self.0[counter] = self.0[counter].saturating_add(signed);
     }
 
