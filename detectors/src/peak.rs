@@ -126,7 +126,7 @@ enum Borrowed<'a> {
 impl Persist for Peak {
     type Memory = PeakMemory;
     const KIND: &'static str = "peak";
-    const VERSION: u16 = 2;
+    const VERSION: u16 = 3;
 
     fn memory(&self) -> impl Serialize {
         match &self.rule {
@@ -137,12 +137,14 @@ impl Persist for Peak {
 
     fn restore(&mut self, memory: PeakMemory) -> Result<()> {
         match (&mut self.rule, memory) {
-            (PeakRule::Classic(rule), PeakMemory::Classic(rows)) => rule.set_rows(rows),
+            (PeakRule::Classic(rule), PeakMemory::Classic(rows)) => {
+                rule.set_rows(rows);
+                Ok(())
+            }
             (PeakRule::Calibrated(rule), PeakMemory::Calibrated(memory)) => rule.set_memory(*memory),
-            (PeakRule::Classic(_), _) => return Err(other_rule("classic", "calibrated")),
-            (PeakRule::Calibrated(_), _) => return Err(other_rule("calibrated", "classic")),
+            (PeakRule::Classic(_), _) => Err(other_rule("classic", "calibrated")),
+            (PeakRule::Calibrated(_), _) => Err(other_rule("calibrated", "classic")),
         }
-        Ok(())
     }
 }
 

@@ -53,6 +53,13 @@ fn learned(rule: impl Into<Calibrated>, feed: &Feed) -> Peak {
     peak
 }
 
+fn restored(peak: &Peak) -> Peak {
+    let bytes = rmp_serde::to_vec(&peak.memory()).unwrap();
+    let mut restored = Peak::default();
+    restored.restore(rmp_serde::from_slice(&bytes).unwrap()).unwrap();
+    restored
+}
+
 fn judge(peak: &Peak, day: usize, counts: (u64, u64)) -> Result<Verdict, Refusal> {
     look(days()[day], &[(0, counts)], |together| peak.judge(&together[0]))
 }
@@ -193,14 +200,13 @@ proptest! {
             // What is not a number equals nothing.
             prop_assert_eq!(&peak, &peak.clone());
         }
+        prop_assert_eq!(restored(&peak), peak);
     }
 
     #[test]
     fn restored_it_goes_on_bit_for_bit(feed in feed()) {
         let mut peak = learned(Budget::default(), &feed);
-        let bytes = rmp_serde::to_vec(&peak.memory()).unwrap();
-        let mut restored = Peak::default();
-        restored.restore(rmp_serde::from_slice(&bytes).unwrap()).unwrap();
+        let mut restored = restored(&peak);
         prop_assert_eq!(&restored, &peak);
         for (day, counts) in days().into_iter().skip(feed.len()).zip(&feed) {
             let judge = |peak: &Peak| look(day, &numbered(counts), |together| format!("{:?}", peak.judge_all(together)));
@@ -298,6 +304,27 @@ fn small_effects_and_small_keys_can_be_left_out() {
     assert!(anomalous(floor(90), 250) && anomalous(floor(90), 0));
     assert!(rule().with_minimum_effect(-1.0, 0.0).is_err());
     assert!(rule().with_floor(&schema, "severity", "x", 1).is_err());
+}
+
+#[test]
+fn a_memory_with_a_number_that_is_none_is_refused() {
+    let feed: Feed = quiet(20).into_iter().chain([vec![(90, 30); 7]]).collect();
+    let bytes = rmp_serde::to_vec(&learned(Budget::default(), &feed).memory()).unwrap();
+    // Where a 64-bit floating-point number may stand: behind its marker.
+    let places = (0..bytes.len() - 8).filter(|&at| bytes[at] == 0xcb);
+    let mut refused = 0;
+    for at in places {
+        for odd in [f64::NAN, f64::INFINITY, -1e300] {
+            let mut damaged = bytes.clone();
+            damaged[at + 1..at + 9].copy_from_slice(&odd.to_be_bytes());
+            let Ok(memory) = rmp_serde::from_slice(&damaged) else { continue };
+            let restored = Peak::default().restore(memory);
+            let error = restored.expect_err(&format!("{odd} at {at}")).to_string();
+            assert!(error.starts_with("memory of"), "{error}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 3 * 300, "{refused}");
 }
 
 #[test]

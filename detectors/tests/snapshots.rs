@@ -369,7 +369,7 @@ fn check_engine(name: &str, detector: impl Fn(&Schema) -> Peak, expected: &[(&st
 #[test]
 fn engine_with_the_classic_rule() {
     check_engine(
-        "engine-classic-2.peak",
+        "engine-classic-3.peak",
         |schema| Peak::classic(Classic::new(schema, Tz::UTC)),
         &[
             ("1", (1.726190476190476, None, true)),
@@ -386,7 +386,7 @@ fn engine_with_the_classic_rule() {
 fn engine_with_the_calibrated_rule() {
     let rule = || Calibrated::new(Budget::default()).with_phases(Phases::NONE);
     check_engine(
-        "engine-calibrated-2.peak",
+        "engine-calibrated-3.peak",
         |_| Peak::calibrated(rule()),
         &[
             ("1", (48.48603349802733, Some(3.265626427520653e-49), true)),

@@ -79,6 +79,16 @@ pub struct CalibratedMemory {
     pool: Pool,
 }
 
+/// Whether sums and products of it stay numbers; what is learned is much smaller.
+fn is_number(x: f64) -> bool {
+    x.abs() < 1e60
+}
+
+/// Whether it can be what things weigh together.
+fn is_weight(x: f64) -> bool {
+    x >= 0.0 && is_number(x)
+}
+
 impl From<Budget> for Calibrated {
     fn from(budget: Budget) -> Self {
         Calibrated::new(budget)
@@ -145,8 +155,18 @@ impl Calibrated {
         &self.memory
     }
 
-    pub(crate) fn set_memory(&mut self, memory: CalibratedMemory) {
+    /// # Errors
+    /// When a number in it is none, or of a kind that learning does not give.
+    pub(crate) fn set_memory(&mut self, memory: CalibratedMemory) -> Result<()> {
+        let rule = "must be of numbers that learning can give";
+        if let Some((key, _)) = memory.keys.iter().find(|(_, known)| !known.is_valid()) {
+            return Err(Error::invalid("memory of a key", rule, key));
+        }
+        if !memory.pool.is_valid() {
+            return Err(Error::invalid("memory of the pool", rule, "another"));
+        }
         self.memory = memory;
+        Ok(())
     }
 
     fn phases(&self, span: Span) -> Phases {

@@ -46,6 +46,10 @@ fn level(p: f64) -> f64 {
 }
 
 impl TailMap {
+    pub(super) fn is_valid(&self) -> bool {
+        self.counts.iter().all(|&count| super::is_weight(count))
+    }
+
     /// What p-values are worth, with so many pseudo-observations behind each ratio.
     pub(super) fn curve(&self, strength: f64) -> Curve {
         let mut curve = Curve { logs: [0.0; LEVELS], slopes: [0.0; LEVELS - 1] };

@@ -24,6 +24,7 @@
 
 use super::phase::{Effect, Word};
 use super::tail::{self, Tails};
+use super::{is_number, is_weight};
 use serde::{Deserialize, Serialize};
 
 /// The weight of a window against the next one.
@@ -101,6 +102,10 @@ pub(super) struct Dispersion {
 impl Dispersion {
     const MEMORY: f64 = 0.98;
 
+    fn is_valid(&self) -> bool {
+        is_number(self.sum) && is_weight(self.weight)
+    }
+
     pub(super) fn decay(&mut self) {
         self.sum *= Self::MEMORY;
         self.weight *= Self::MEMORY;
@@ -126,6 +131,10 @@ pub(super) struct PooledDispersion {
 
 impl PooledDispersion {
     const PRIOR: f64 = 0.05;
+
+    pub(super) fn is_valid(&self) -> bool {
+        self.total.is_valid() && is_weight(self.windows)
+    }
 
     pub(super) fn decay(&mut self) {
         self.total.decay();
@@ -235,6 +244,16 @@ impl Count {
         fresh.trend.push(log, 1.0 / (1.0 / (count + 0.5) + pool + phase.variance));
         fresh.recent = [log, log];
         fresh
+    }
+
+    pub(super) fn is_valid(&self) -> bool {
+        let Trend { information: [sum, first, second], score } = self.trend;
+        is_weight(sum)
+            && is_weight(second)
+            && sum * second >= first * first * (1.0 - 1e-6)
+            && [first, self.rhythm.product].into_iter().chain(score).chain(self.recent).all(is_number)
+            && is_weight(self.rhythm.information)
+            && self.dispersion.is_valid()
     }
 
     /// What the key says of a window's factor: its count, its level, and how precisely it tells.

@@ -28,6 +28,12 @@ impl Default for Newcomers {
 }
 
 impl Newcomers {
+    pub(super) fn is_valid(&self) -> bool {
+        self.count >= 1.0
+            && self.squares > 0.0
+            && [self.count, self.mean, self.squares].into_iter().all(super::is_number)
+    }
+
     fn freedom(&self) -> f64 {
         FREEDOM + self.count - 1.0
     }

@@ -12,6 +12,7 @@
 //! that are busier for everybody, a wave, a trend that levels follow late. It widens every
 //! prediction, large keys feel it and small ones hardly do.
 
+use super::{is_number, is_weight};
 use peak_core::{Error, Result, Span};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -91,6 +92,16 @@ pub(super) struct Seasons {
 }
 
 impl Seasons {
+    pub(super) fn is_valid(&self) -> bool {
+        let is_factor = |&(log, variance): &(f64, f64)| is_number(log) && is_weight(variance);
+        let is_phase =
+            |phase: &Phase| phase.factors.len() <= Phase::KEPT && phase.factors.iter().all(is_factor);
+        self.phases.len() <= Phases::MOST
+            && self.phases.iter().all(is_phase)
+            && is_number(self.surprise.sum)
+            && is_weight(self.surprise.weight)
+    }
+
     /// The effect of a phase on a window to come; `None` before the phase's first window.
     pub(super) fn effect(&self, phase: usize) -> Option<Effect> {
         let Effect { log, variance } = self.phases.get(phase)?.effect()?;

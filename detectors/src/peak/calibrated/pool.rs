@@ -154,6 +154,16 @@ pub(super) fn least_of_eight(p: f64) -> f64 {
 }
 
 impl Pool {
+    pub(super) fn is_valid(&self) -> bool {
+        self.windows < 1 << 60
+            && self.dispersions.iter().all(PooledDispersion::is_valid)
+            && self.seasons.iter().all(Seasons::is_valid)
+            && self.ratios.iter().all(RatioPool::is_valid)
+            && self.maps.iter().flatten().chain([&self.combined]).all(TailMap::is_valid)
+            && self.newcomers.is_valid()
+            && (0.0..=1.0).contains(&self.gross)
+    }
+
     /// The number of windows that were learned.
     pub(super) fn windows(&self) -> u64 {
         self.windows
@@ -344,6 +354,12 @@ struct Take {
 }
 
 impl Known {
+    pub(super) fn is_valid(&self) -> bool {
+        let (counts, ratios) = (self.counts.iter(), self.ratios.iter());
+        counts.map(Count::is_valid).chain(ratios.map(Ratio::is_valid)).all(|is_valid| is_valid)
+            && self.runs.iter().all(|run| run.0.abs() < Run::ENOUGH)
+    }
+
     /// The end of the last window with records.
     pub(super) fn seen(&self) -> Timestamp {
         self.seen

@@ -7,6 +7,7 @@
 //! deviations, and is shrunk to the pool's by ten windows. Tails are logistic with that variance:
 //! they fall as a power of the count, as heavy duplicates do.
 
+use super::{is_number, is_weight};
 use serde::{Deserialize, Serialize};
 
 const MEMORY: f64 = 0.93;
@@ -38,6 +39,10 @@ struct Scale {
 }
 
 impl Scale {
+    fn is_valid(&self) -> bool {
+        is_weight(self.squares) && is_weight(self.count)
+    }
+
     fn decay(&mut self) {
         self.squares *= SCALE_MEMORY;
         self.count *= SCALE_MEMORY;
@@ -63,6 +68,10 @@ pub(super) struct RatioPool {
 }
 
 impl RatioPool {
+    pub(super) fn is_valid(&self) -> bool {
+        self.scale.is_valid() && is_number(self.cross) && is_weight(self.square)
+    }
+
     pub(super) fn decay(&mut self) {
         self.scale.decay();
         self.cross *= SCALE_MEMORY;
@@ -97,6 +106,12 @@ pub(super) struct Residual {
 }
 
 impl Ratio {
+    pub(super) fn is_valid(&self) -> bool {
+        is_weight(self.weight)
+            && [self.mean, self.log_records].into_iter().all(is_number)
+            && self.scale.is_valid()
+    }
+
     /// The prediction given the logarithm of the records; `None` before anything was learned.
     pub(super) fn predict(&self, log_records: f64, pool: &RatioPool) -> Option<Expected> {
         if self.weight <= 0.0 {
