@@ -73,7 +73,7 @@ const MOST_SEEN: u32 = 86_400_000;
 impl Level {
     fn learn(&mut self, residual: f64, first: f64) {
         let share =
-            if self.visits == 0 { first } else { (1.0 / f64::from(self.visits + 1)).max(LEAST_SHARE) };
+            if self.visits == 0 { first } else { (1.0 / (f64::from(self.visits) + 1.0)).max(LEAST_SHARE) };
         self.visits = self.visits.saturating_add(1);
         self.value += share * residual;
     }
@@ -188,6 +188,13 @@ fn hour_of_week(hour: i64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_level_that_was_visited_as_often_as_can_be_counted_goes_on() {
+        let mut level = Level { value: 1.0, visits: u32::MAX };
+        level.learn(2.0, 1.0);
+        assert_eq!(level, Level { value: 1.0 + LEAST_SHARE * 2.0, visits: u32::MAX });
+    }
 
     /// A wall-clock pattern over weeks with a change to daylight saving time.
     #[test]
