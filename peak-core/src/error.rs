@@ -36,8 +36,8 @@ impl Error {
     pub fn is_temporary(&self) -> bool {
         use std::io::ErrorKind as Io;
         match self.kind() {
-            ErrorKind::Io { source, .. } => matches!(
-                source.kind(),
+            ErrorKind::Io { error, .. } => matches!(
+                error.kind(),
                 Io::Interrupted
                     | Io::WouldBlock
                     | Io::TimedOut
@@ -53,8 +53,8 @@ impl Error {
 
     /// An input or output error on the named file or stream.
     #[must_use]
-    pub fn io(origin: impl fmt::Display, source: std::io::Error) -> Self {
-        ErrorKind::Io { origin: origin.to_string(), source }.into()
+    pub fn io(origin: impl fmt::Display, error: std::io::Error) -> Self {
+        ErrorKind::Io { origin: origin.to_string(), error }.into()
     }
 
     /// A configured value that breaks a rule; `field` names it.
@@ -81,12 +81,13 @@ impl From<Rejection> for Error {
 #[non_exhaustive]
 pub enum ErrorKind {
     /// Reading or writing failed.
-    #[error("{origin}: {source}")]
+    #[error("{origin}: {error}")]
     Io {
         /// The file or stream.
         origin: String,
-        /// What the operating system said.
-        source: std::io::Error,
+        /// What the operating system said. No `source`: the message has it already, and programs that
+        /// print the chain of sources would say it twice.
+        error: std::io::Error,
     },
     /// A record breaks a rule and the policy is to reject it.
     #[error("{0}")]

@@ -277,6 +277,8 @@ mod tests {
         }
         let missing = load::<Content>(&folder.path().join("none"), "test", 3).unwrap_err();
         assert!(matches!(missing.kind(), ErrorKind::Io { .. }));
+        // Said once, also by what prints a chain of sources.
+        assert!(std::error::Error::source(&missing).is_none() && missing.to_string().contains("none: "));
     }
 
     #[test]
