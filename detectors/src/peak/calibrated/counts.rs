@@ -292,28 +292,30 @@ impl Count {
         self.dispersion.add(moment);
     }
 
-    /// Moves the level, or starts anew with the last three windows.
-    pub(super) fn learn(&mut self, count: f64, p: &Prediction, anew: bool) {
-        let log = log_count(count) - p.phase;
-        if anew {
-            self.restart([self.recent[1], self.recent[0], log], p.alpha);
-        } else {
-            let residual = count - p.mean;
-            let z2 = residual * residual / (p.predictive_variance() + 0.25);
-            let weight = (FAR / z2).min(1.0) / (1.0 / p.mean + p.alpha);
-            let step = (residual / p.mean).min(STEP);
-            self.trend.push(p.mean.ln() - p.phase + step, weight);
-            self.rhythm.learn(p.pool_phase, p.phase + step, weight);
-        }
-        self.recent = [log, self.recent[0]];
+    /// Moves the level.
+    pub(super) fn learn(&mut self, count: f64, p: &Prediction) {
+        let residual = count - p.mean;
+        let z2 = residual * residual / (p.predictive_variance() + 0.25);
+        let weight = (FAR / z2).min(1.0) / (1.0 / p.mean + p.alpha);
+        let step = (residual / p.mean).min(STEP);
+        self.trend.push(p.mean.ln() - p.phase + step, weight);
+        self.rhythm.learn(p.pool_phase, p.phase + step, weight);
+        self.remember(count, p);
     }
 
-    fn restart(&mut self, logs: [f64; 3], alpha: f64) {
+    /// Starts anew with this window and the two before it.
+    pub(super) fn restart(&mut self, count: f64, p: &Prediction) {
+        let [before, earlier] = self.recent;
+        self.remember(count, p);
         self.trend = Trend::default();
         self.rhythm.doubt();
-        for log in logs {
-            self.trend.push(log, 1.0 / ((-log).exp() + alpha));
+        for log in [earlier, before, self.recent[0]] {
+            self.trend.push(log, 1.0 / ((-log).exp() + p.alpha));
         }
+    }
+
+    fn remember(&mut self, count: f64, p: &Prediction) {
+        self.recent = [log_count(count) - p.phase, self.recent[0]];
     }
 }
 
@@ -409,7 +411,7 @@ mod tests {
         for _ in 0..40 {
             let prediction = key.predict(SURE, 0.0);
             key.learn_dispersion(Count::moment(100.0, &prediction));
-            key.learn(100.0, &prediction, false);
+            key.learn(100.0, &prediction);
         }
         let later = key.predict(SURE, 0.0);
         assert!((later.mean / 100.0 - 1.0).abs() < 0.01 && later.spread < 0.003, "{later:?}");
@@ -418,13 +420,13 @@ mod tests {
     #[test]
     fn a_level_starts_anew_with_the_last_three_windows() {
         let mut key = Count::first(100.0, SURE, 0.0);
-        let mut learn = |count: f64, anew: bool| {
+        let mut see = |count: f64, learn: fn(&mut Count, f64, &Prediction)| {
             let prediction = key.predict(SURE, 0.0);
-            key.learn(count, &prediction, anew);
+            learn(&mut key, count, &prediction);
             key.predict(SURE, 0.0).mean
         };
-        assert!((0..20).all(|_| (learn(100.0, false) / 100.0 - 1.0).abs() < 0.02));
-        let means = [false, false, true].map(|anew| learn(300.0, anew));
+        assert!((0..20).all(|_| (see(100.0, Count::learn) / 100.0 - 1.0).abs() < 0.02));
+        let means = [Count::learn, Count::learn, Count::restart].map(|learn| see(300.0, learn));
         assert!(means[1] < 250.0 && (means[2] / 300.0 - 1.0).abs() < 0.02, "{means:?}");
     }
 
@@ -434,7 +436,7 @@ mod tests {
         let mut key = Count::first(100.0, SURE, 0.0);
         key.rhythm.learn(pool.log, 3.0 * pool.log, 1e6);
         assert!((key.rhythm.scale(pool).log / pool.log - 3.0).abs() < 1e-3);
-        key.learn(100.0, &key.predict(SURE, 0.0), true);
+        key.restart(100.0, &key.predict(SURE, 0.0));
         assert!((key.rhythm.scale(pool).log / pool.log - 2.0).abs() < 1e-3);
     }
 }

@@ -373,7 +373,7 @@ impl Known {
             for i in [REPETITION, CONCENTRATION] {
                 let ratio = &mut known.ratios[i - REPETITION];
                 let expected = ratio.predict(log_records, &scales[i - REPETITION]);
-                ratio.learn(reading.log(i), log_records, expected.as_ref(), false);
+                ratio.learn(reading.log(i), log_records, expected.as_ref());
             }
         }
         known
@@ -389,8 +389,10 @@ impl Known {
                 pool.dispersions[i].add(moment);
                 self.counts[i].learn_dispersion(moment);
             }
-            let anew = self.runs[i].is_over(assessment.raw[i]);
-            self.counts[i].learn(actual, &prediction, anew);
+            match self.runs[i].is_over(assessment.raw[i]) {
+                true => self.counts[i].restart(actual, &prediction),
+                false => self.counts[i].learn(actual, &prediction),
+            }
         }
         let Some(log_records) = assessment.reading.log_records() else { return };
         for i in [REPETITION, CONCENTRATION] {
@@ -404,8 +406,10 @@ impl Known {
                 pool.ratios[i - REPETITION].add(&residual);
                 ratio.learn_scale(&residual);
             }
-            let anew = self.runs[i].is_over(assessment.raw[i]);
-            ratio.learn(log, log_records, expected, anew);
+            match self.runs[i].is_over(assessment.raw[i]) {
+                true => ratio.restart(log, log_records),
+                false => ratio.learn(log, log_records, expected),
+            }
         }
     }
 }

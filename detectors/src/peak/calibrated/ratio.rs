@@ -140,12 +140,14 @@ impl Ratio {
         self.scale.add(residual.square);
     }
 
-    /// Moves the location, or starts anew with this window.
-    pub(super) fn learn(&mut self, log: f64, log_records: f64, expected: Option<&Expected>, anew: bool) {
-        if anew {
-            self.weight = 0.0;
-        }
-        let expected = expected.filter(|_| !anew);
+    /// Starts anew with a window; its scale stays.
+    pub(super) fn restart(&mut self, log: f64, log_records: f64) {
+        self.weight = 0.0;
+        self.learn(log, log_records, None);
+    }
+
+    /// Moves the location.
+    pub(super) fn learn(&mut self, log: f64, log_records: f64, expected: Option<&Expected>) {
         let weight = expected.map_or(1.0, |e| (HUBER * e.deviation / (log - e.log).abs()).min(1.0));
         self.weight = MEMORY * self.weight + weight;
         let share = weight / self.weight;
@@ -164,7 +166,7 @@ mod tests {
         assert_eq!(ratio.predict(5.0, &pool), None);
         let logs = [1.0, 1.2, 0.9, 1.1];
         for log in logs {
-            ratio.learn(log, 5.0, None, false);
+            ratio.learn(log, 5.0, None);
         }
         let weights = [MEMORY.powi(3), MEMORY.powi(2), MEMORY, 1.0];
         let total: f64 = weights.iter().sum();
@@ -178,9 +180,9 @@ mod tests {
     fn what_is_far_off_counts_less() {
         let pool = RatioPool::default();
         let mut ratio = Ratio::default();
-        (0..50).for_each(|_| ratio.learn(1.0, 5.0, None, false));
+        (0..50).for_each(|_| ratio.learn(1.0, 5.0, None));
         let before = ratio.predict(5.0, &pool).unwrap();
-        ratio.learn(1.0 + 20.0 * before.deviation, 5.0, Some(&before), false);
+        ratio.learn(1.0 + 20.0 * before.deviation, 5.0, Some(&before));
         let moved = ratio.mean - 1.0;
         // Huber: an error of 20 deviations weighs 2/20.
         let weight = MEMORY * (1.0 - MEMORY.powi(50)) / (1.0 - MEMORY) + 0.1;
@@ -190,7 +192,7 @@ mod tests {
     #[test]
     fn the_pool_learns_scale_and_slope() {
         let (mut ratio, mut pool) = (Ratio::default(), RatioPool::default());
-        ratio.learn(1.0, 5.0, None, false);
+        ratio.learn(1.0, 5.0, None);
         for i in 0..2_000 {
             // u = 1 + 0.7 (l − 5) ± 0.2
             let log_records = if i % 2 == 0 { 6.0 } else { 4.0 };
