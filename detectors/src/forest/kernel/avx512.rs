@@ -54,7 +54,6 @@ pub(super) fn table<const N: usize, T, V>(
 kernel!(
     /// Levels 0 to 3 compare whole columns; then the addresses for level 4.
     fn dense(token: Avx512, tree: &Padded, tile: &[f32], passes: &mut Passes) {
-        let one = _mm512_set1_epi32(1);
         let columns: [&[f32; ROWS]; 16] = std::array::from_fn(|place| column(tile, tree.columns[place]));
         let [thresholds] = table(&tree.thresholds, 0, |chunk| floats(token, chunk));
         let [next] = table(&tree.columns, 16, |chunk| integers(token, chunk));
@@ -63,28 +62,36 @@ kernel!(
         let addresses = passes.addresses.as_chunks_mut::<LANES>().0;
         for (group, (places, addresses)) in places.iter_mut().zip(addresses).enumerate() {
             let x = |place: usize| floats(token, &columns[place].as_chunks().0[group]);
-            let pick = |right: __mmask16, a: __m512, b: __m512| _mm512_mask_blend_ps(right, a, b);
-            let right = |x: __m512, place: __m512i| {
-                _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, _mm512_permutexvar_ps(place, thresholds))
-            };
-            let child = |place: __m512i, right: __mmask16| {
-                let left = _mm512_add_epi32(place, place);
-                _mm512_mask_add_epi32(left, right, left, one)
-            };
-            let place = one;
-            let m0 = right(x(1), place);
-            let place = child(place, m0);
-            let m1 = right(pick(m0, x(2), x(3)), place);
-            let place = child(place, m1);
-            let m2 = right(pick(m0, pick(m1, x(4), x(5)), pick(m1, x(6), x(7))), place);
-            let place = child(place, m2);
-            let two = |first: usize| pick(m2, x(first), x(first + 1));
-            let m3 = right(pick(m0, pick(m1, two(8), two(10)), pick(m1, two(12), two(14))), place);
-            let place = child(place, m3);
+            let place = descend(token, std::array::from_fn(x), thresholds);
             *places = stored(token, place);
             let row = _mm512_add_epi32(rows, _mm512_set1_epi32((group * LANES) as i32));
             *addresses = stored(token, _mm512_add_epi32(row, _mm512_permutexvar_epi32(place, next)));
         }
+    }
+);
+
+kernel!(
+    /// The places at level 4, from what is compared at each place above it.
+    #[inline]
+    pub(super) fn descend(_token: Avx512, x: [__m512; 16], thresholds: __m512) -> __m512i {
+        let one = _mm512_set1_epi32(1);
+        let pick = |right: __mmask16, a: __m512, b: __m512| _mm512_mask_blend_ps(right, a, b);
+        let right = |x: __m512, place: __m512i| {
+            _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, _mm512_permutexvar_ps(place, thresholds))
+        };
+        let child = |place: __m512i, right: __mmask16| {
+            let left = _mm512_add_epi32(place, place);
+            _mm512_mask_add_epi32(left, right, left, one)
+        };
+        let m0 = right(x[1], one);
+        let place = child(one, m0);
+        let m1 = right(pick(m0, x[2], x[3]), place);
+        let place = child(place, m1);
+        let m2 = right(pick(m0, pick(m1, x[4], x[5]), pick(m1, x[6], x[7])), place);
+        let place = child(place, m2);
+        let two = |first: usize| pick(m2, x[first], x[first + 1]);
+        let m3 = right(pick(m0, pick(m1, two(8), two(10)), pick(m1, two(12), two(14))), place);
+        child(place, m3)
     }
 );
 

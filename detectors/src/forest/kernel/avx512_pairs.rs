@@ -1,7 +1,7 @@
 //! The passes with AVX-512 where splits look at two features: as for one, with two more tables.
 
 use super::ROWS;
-use super::avx512::{LANES, floats, integers, of_16, of_32, of_64, of_128, of_256, stored, table};
+use super::avx512::{LANES, descend, floats, integers, of_16, of_32, of_64, of_128, of_256, stored, table};
 use super::pairs::Pairs;
 use super::passes::{Passes, column};
 use fearless_simd::{Avx512, f32x16, kernel, prelude::*};
@@ -34,7 +34,6 @@ kernel!(
 kernel!(
     /// Levels 0 to 3 compare whole columns; then the addresses for level 4.
     fn dense(token: Avx512, tree: &Pairs, tile: &[f32], passes: &mut Passes) {
-        let one = _mm512_set1_epi32(1);
         let firsts: [&[f32; ROWS]; 16] =
             std::array::from_fn(|place| column(tile, tree.padded.columns[place]));
         let seconds: [&[f32; ROWS]; 16] = std::array::from_fn(|place| column(tile, tree.seconds[place]));
@@ -53,24 +52,7 @@ kernel!(
                 let (first, second) = (chunk(firsts[place], group), chunk(seconds[place], group));
                 sum(token, first, second, _mm512_set1_ps(tree.coefficients[place]))
             };
-            let pick = |right: __mmask16, a: __m512, b: __m512| _mm512_mask_blend_ps(right, a, b);
-            let right = |x: __m512, place: __m512i| {
-                _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, _mm512_permutexvar_ps(place, thresholds))
-            };
-            let child = |place: __m512i, right: __mmask16| {
-                let left = _mm512_add_epi32(place, place);
-                _mm512_mask_add_epi32(left, right, left, one)
-            };
-            let place = one;
-            let m0 = right(x(1), place);
-            let place = child(place, m0);
-            let m1 = right(pick(m0, x(2), x(3)), place);
-            let place = child(place, m1);
-            let m2 = right(pick(m0, pick(m1, x(4), x(5)), pick(m1, x(6), x(7))), place);
-            let place = child(place, m2);
-            let two = |first: usize| pick(m2, x(first), x(first + 1));
-            let m3 = right(pick(m0, pick(m1, two(8), two(10)), pick(m1, two(12), two(14))), place);
-            let place = child(place, m3);
+            let place = descend(token, std::array::from_fn(x), thresholds);
             *places = stored(token, place);
             let row = _mm512_add_epi32(rows, _mm512_set1_epi32((group * LANES) as i32));
             let first = _mm512_permutexvar_epi32(place, next_first);
