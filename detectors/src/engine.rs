@@ -1,70 +1,98 @@
-//! A source, the tables and a detector, tied together.
+//! Tables and a detector, tied together: windows come in, findings go out, history is kept.
 
+mod checkpoint;
 mod found;
 mod late;
 
+pub use checkpoint::Resumed;
 pub use found::{Blame, BlameShare, Found};
 pub use late::{Amendment, Correction};
 
-use crate::{Detector, Explanation, Persist, Refusal};
+use crate::{Detector, Explanation, Persist, Refusal, Verdict};
 use late::Late;
 use peak_core::{
-    Baseline, Error, GlobalTable, Key, KeyWindow, LocalTable, LocalTables, MemoryBudget, Report, Result,
-    Schema, Source, Span, Window, Windows, snapshot,
+    Baseline, Error, GlobalTable, Key, Limits, LocalTable, LocalTables, Report, Result, Schema, Source, Span,
+    Summaries, Summary, Windows, snapshot,
 };
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// What a table detector looks at: one key in one finished window, beside the key's past.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Observation<'a> {
     /// The dimension values.
     pub key: &'a Key,
     /// The window.
     pub span: Span,
-    /// Its summary; without events for a key of the past that has no records in the window.
-    pub window: &'a Window,
+    /// Its summary; without records for a key of the past that has none in the window.
+    pub summary: &'a Summary,
     /// The key's history before the window.
     pub past: &'a Baseline,
+}
+
+impl<'a> Observation<'a> {
+    /// A key in a window, beside its past.
+    #[must_use]
+    pub fn new(key: &'a Key, span: Span, summary: &'a Summary, past: &'a Baseline) -> Self {
+        Observation { key, span, summary, past }
+    }
 }
 
 /// Judges all keys of a table window by window, and keeps their history.
 ///
 /// A step folds the records of one window, judges every key against the past, and only then learns
-/// the window. The history and the detector's memory live in one snapshot file.
+/// the window. Windows come from an archive ([`run`](Self::run), [`step`](Self::step)), or are handed in
+/// as they end ([`take`](Self::take)): the loop of a live feed is the program's own, see
+/// [`Live`](peak_core::Live).
+///
+/// The history and the detector's memory live in one snapshot file, which belongs to one engine at a
+/// time: it is locked from [`open`](Self::open) on.
 ///
 /// Keys without records for as long as the [horizon](Self::with_horizon) are forgotten: by the
 /// history, and by the detector, unless its rule keeps them, as
 /// [`Classic`](crate::Classic::forgetting) does.
 ///
 /// ```
-/// # use peak_core::{Schema, Span, Tz};
+/// # use peak_core::{Schema, Span, Summaries, Tz};
 /// # use peak_detectors::{Classic, Engine, Peak};
+/// # use std::sync::Arc;
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("history.peak");
 /// let detector = || Peak::classic(Classic::file_types(Tz::UTC));
 /// let mut engine = Engine::open(&path, detector())?; // creates …
-/// engine.observe(Span::days("2020-11-01", "2020-11-02")?[0], &Schema::file_types(), [].as_slice())?;
+/// let day = Span::days("2020-11-01", "2020-11-02")?[0];
+/// engine.take(Summaries::new(Arc::new(Schema::file_types()), day, [])?)?;
 /// engine.save()?;
+/// let history = engine.history().clone();
+/// drop(engine);
 ///
 /// let resumed = Engine::open(&path, detector())?; // … or resumes
-/// assert_eq!(resumed.history(), engine.history());
+/// assert_eq!(resumed.history(), &history);
 /// # Ok::<(), peak_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Engine<D> {
-    path: Option<PathBuf>,
-    /// The names of the dimensions of the history's keys, once it has any.
-    dimensions: Option<Vec<String>>,
+    file: Option<HistoryFile>,
     state: State<D>,
     /// The windows that are open for late records, when any are to be.
     late: Option<Late<D>>,
-    /// What the tables of a run may take.
-    budget: Option<MemoryBudget>,
+    /// What tables may hold.
+    limits: Limits,
+    /// Whether the detector's memory was not the file's.
+    relearned: bool,
+}
+
+/// The engine's file, which is its own.
+#[derive(Debug, Clone)]
+struct HistoryFile {
+    path: PathBuf,
+    _lock: Arc<snapshot::Lock>,
 }
 
 /// What verdicts depend on, and what learning changes.
@@ -72,14 +100,6 @@ pub struct Engine<D> {
 struct State<D> {
     detector: D,
     history: GlobalTable,
-}
-
-/// What a snapshot holds; borrowed to save, owned to load.
-#[derive(Serialize, Deserialize)]
-struct Stored<N, S, L> {
-    dimensions: N,
-    state: S,
-    late: L,
 }
 
 impl<D> Engine<D>
@@ -93,23 +113,26 @@ where
     #[must_use]
     pub fn new(detector: D) -> Self {
         let state = State { detector, history: GlobalTable::new(Self::HORIZON) };
-        Engine { path: None, dimensions: None, state, late: None, budget: None }
+        Engine { file: None, state, late: None, limits: Limits::default(), relearned: false }
     }
 
     /// An engine whose history is the file's, or empty when there is no such file yet. The
-    /// detector's configuration is the one given here, its memory the file's.
+    /// detector's configuration is the one given here, its memory the file's; a memory of another
+    /// version is [learned anew](Self::relearned) from the history.
+    ///
+    /// The file is locked as long as the engine, or a clone of it, lives.
     ///
     /// # Errors
-    /// When the file exists but cannot be read, is damaged, or holds another detector's memory.
+    /// When another engine has the file, in this process or another; or when it exists but cannot be
+    /// read, is damaged, or holds a memory that does not fit the detector.
     pub fn open(path: impl AsRef<Path>, detector: D) -> Result<Self> {
         let path = path.as_ref();
-        let mut engine = Engine { path: Some(path.to_owned()), ..Engine::new(detector) };
+        let lock = Arc::new(snapshot::Lock::acquire(path)?);
+        let mut engine = Engine::new(detector);
         if path.try_exists().map_err(|error| Error::io(path.display(), error))? {
-            let stored: Stored<_, StoredState<D>, Option<_>> = snapshot::load(path, D::KIND, D::VERSION)?;
-            engine.dimensions = stored.dimensions;
-            engine.late = stored.late.map(|late| Late::restore(late, &engine.state)).transpose()?;
-            engine.state.restore(stored.state)?;
+            engine.restore(&mut snapshot::Snapshot::open(path)?)?;
         }
+        engine.file = Some(HistoryFile { path: path.to_owned(), _lock: lock });
         Ok(engine)
     }
 
@@ -122,20 +145,21 @@ where
         self
     }
 
-    /// The engine with a limit to the memory of the tables that it counts records in; none unless
-    /// told. Beyond it the largest counts are estimated, and [`Step::estimated`] says of how many
-    /// keys. The calibrated rule allows for the errors of what it reads.
+    /// The engine with limits to the tables that it counts records in and keeps open. Beyond them
+    /// counts are estimated and keys counted together, and [`Step::estimated`] and [`Step::other`] say
+    /// how many. The calibrated rule allows for the errors of what it reads.
     ///
-    /// The engine then counts the records itself, also those of a source whose store could.
+    /// With a limit to memory the engine counts the records itself, also those of a source whose store
+    /// could. The windows that are [open for late records](Self::with_lateness) have their share of it.
     #[must_use]
-    pub fn with_memory(self, budget: MemoryBudget) -> Self {
-        Engine { budget: Some(budget), ..self }
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Engine { limits, ..self }
     }
 
     /// Reads one window from the source, judges every key, then learns the window.
     ///
     /// # Errors
-    /// When the source fails, its dimensions are not those of the history, or the window was learned
+    /// When the source fails, its roles are not those of the history, or the window was learned
     /// already or is too old. Nothing is learned then.
     pub fn step(&mut self, source: &dyn Source, window: Span) -> Result<Step> {
         self.run(source, &window.into()).map(|mut steps| steps.swap_remove(0))
@@ -146,41 +170,66 @@ where
     /// # Errors
     /// As [`step`](Self::step), for the first window that fails; those before it are learned.
     pub fn run(&mut self, source: &dyn Source, windows: &Windows) -> Result<Vec<Step>> {
-        for &window in windows.iter() {
-            self.admit(window, source.schema())?;
-        }
-        let schema = source.schema();
-        let (finished, report) = match (&self.late, self.budget) {
-            (None, None) => closed_windows(source, windows)?,
-            (_, budget) => open_windows(source, windows, budget)?,
-        };
-        let step = |window| Ok(Step { report: report.clone(), ..self.advance(schema, window)? });
-        finished.into_iter().map(step).collect()
+        self.run_with(source, windows, &mut |_, _| {})
     }
 
-    /// Judges, then learns, a finished window of all keys that was summarised elsewhere. Keys of the
-    /// history that are not listed are judged as having no records.
-    ///
-    /// The keys come in any order, but in theirs, which is how tables finish, it is fastest.
+    /// As [`run`](Self::run), and hands every verdict to `visit`, quiet ones and refusals too: what a
+    /// chart of scores, or of the actual beside the expected, is made of.
     ///
     /// # Errors
-    /// As [`step`](Self::step), and when a key is listed twice.
-    pub fn observe<'a>(
+    /// As [`run`](Self::run).
+    pub fn run_with(
         &mut self,
-        window: Span,
-        schema: &Schema,
-        found: impl Into<Cow<'a, [KeyWindow]>>,
-    ) -> Result<Step> {
-        self.advance(schema, Finished::closed(window, found.into())?)
+        source: &dyn Source,
+        windows: &Windows,
+        visit: &mut Visit<'_>,
+    ) -> Result<Vec<Step>> {
+        for window in windows {
+            self.state.history.admits(source.schema(), window)?;
+        }
+        let (finished, report) = if self.late.is_none() && self.limits.memory().is_none() {
+            closed_windows(source, windows)?
+        } else {
+            open_windows(source, windows, self.limits_of_tables())?
+        };
+        let mut step = |window| Ok(Step { report: report.clone(), ..self.advance(window, visit)? });
+        finished.into_iter().map(&mut step).collect()
     }
 
-    fn advance(&mut self, schema: &Schema, window: Finished<'_>) -> Result<Step> {
-        self.admit(window.span(), schema)?;
-        let schema = Arc::new(schema.clone());
-        let step = self.state.observe(&schema, window.span(), &window.found())?;
-        self.dimensions = Some(schema.dimensions().to_vec());
-        if let Some(late) = &mut self.late {
-            late.keep(window.into_owned())?;
+    /// Judges, then learns, a finished window of all keys that was counted elsewhere: a [`LocalTable`]
+    /// of a live feed, or merged from shards, which stays open for late records if any window does; or
+    /// its [`Summaries`]. Keys of the history that are not there are judged as having no records.
+    ///
+    /// A window that was not observed as a whole ([`LocalTable::exposure`]) is neither judged nor
+    /// learned: what was not observed is not silence.
+    ///
+    /// # Errors
+    /// When the roles are not those of the history, or the window was learned already or is too old.
+    /// Nothing is learned then.
+    pub fn take(&mut self, window: impl Into<Finished>) -> Result<Step> {
+        self.advance(window.into(), &mut |_, _| {})
+    }
+
+    /// As [`take`](Self::take), and hands every verdict to `visit`.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub fn take_with(&mut self, window: impl Into<Finished>, visit: &mut Visit<'_>) -> Result<Step> {
+        self.advance(window.into(), visit)
+    }
+
+    fn advance(&mut self, window: Finished, visit: &mut Visit<'_>) -> Result<Step> {
+        let found = window.found();
+        self.state.history.admits(found.schema(), found.span())?;
+        let step = self.state.observe(&found, visit)?;
+        #[cfg(feature = "tracing")]
+        tracing::debug!(window = %step.window, judged = step.judged, found = step.found.len(), "judged a window");
+        if let (Some(late), true) = (&mut self.late, step.exposure == 1.0) {
+            let found = found.into_owned();
+            late.keep(match window {
+                Finished::Open(table) => Finished::Open(table),
+                Finished::Closed(_) => Finished::Closed(found),
+            })?;
         }
         Ok(step)
     }
@@ -190,22 +239,31 @@ where
     ///
     /// # Errors
     /// The detector's refusal.
-    pub fn explain(&self, found: &KeyWindow) -> Result<Explanation, Refusal> {
-        let KeyWindow { key, span, window } = found;
+    pub fn explain(&self, key: &Key, window: Span, summary: &Summary) -> Result<Explanation, Refusal> {
         let past = self.state.history.get(key).unwrap_or(&NOTHING);
-        self.state.detector.explain(&Observation { key, span: *span, window, past })
+        self.state.detector.explain(&Observation::new(key, window, summary, past))
     }
 
-    /// Saves the history and the detector's memory to the engine's file, atomically. Without a file
-    /// there is nothing to do.
-    ///
-    /// # Errors
-    /// When the file cannot be written; it is then as it was before.
-    pub fn save(&self) -> Result<()> {
-        let Some(path) = &self.path else { return Ok(()) };
-        let late = self.late.as_ref().map(Late::stored);
-        let stored = Stored { dimensions: &self.dimensions, state: self.state.stored(), late };
-        snapshot::save(path, D::KIND, D::VERSION, &stored)
+    /// Forgets the keys that are not to be kept, as if they had never been there: a tenant that has
+    /// left, a person who asked for it. (What a detector has learned from all keys together stays.)
+    pub fn retain(&mut self, mut keep: impl FnMut(&Key) -> bool) {
+        self.state.retain(&mut keep);
+        self.late.iter_mut().for_each(|late| late.retain(&mut keep));
+    }
+
+    /// Whether the detector's memory was learned anew from the history when the engine was opened,
+    /// because the file held another version of it, or another detector's. It then knows what the
+    /// history knows: the windows of the horizon, without the names of labels.
+    #[must_use]
+    pub fn relearned(&self) -> bool {
+        self.relearned
+    }
+
+    /// The memory that the history and the tables of open windows take, in bytes. What the detector
+    /// remembers is its own.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.state.history.memory_bytes() + self.late.as_ref().map_or(0, Late::memory_bytes)
     }
 
     /// The global statistics table: the history of all keys.
@@ -220,112 +278,114 @@ where
         &self.state.detector
     }
 
-    /// Refuses a window that cannot be learned, before any work is done on it.
-    fn admit(&self, window: Span, schema: &Schema) -> Result<()> {
-        self.check_dimensions(schema)?;
-        self.state.history.admits(window)
-    }
-
-    fn check_dimensions(&self, schema: &Schema) -> Result<()> {
-        if let Some(known) = self.dimensions.as_ref().filter(|known| *known != schema.dimensions()) {
-            let rule = format!("must be {known:?}, those of the history");
-            return Err(Error::invalid("dimensions", rule, format_args!("{:?}", schema.dimensions())));
+    /// What the tables of one pass may hold. Those that are kept open have the same share each.
+    fn limits_of_tables(&self) -> Limits {
+        match (&self.late, self.limits.memory()) {
+            (Some(late), Some(memory)) => self.limits.with_memory(memory / (late.windows() + 2)),
+            _ => self.limits,
         }
-        Ok(())
     }
 }
+
+/// What is shown every verdict.
+pub type Visit<'v> = dyn FnMut(&Observation<'_>, Result<Verdict, Refusal>) + 'v;
 
 /// A finished window of all keys: still open for late records, or only its summaries.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-enum Finished<'a> {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Finished {
+    /// The tallies of the window, into which late records can be merged.
     Open(LocalTable),
-    Closed(Span, Cow<'a, [KeyWindow]>),
+    /// Its summaries: late records can enter it no more.
+    Closed(Summaries),
 }
 
-impl<'a> Finished<'a> {
-    /// The summaries, in order of their keys.
-    fn closed(span: Span, mut found: Cow<'a, [KeyWindow]>) -> Result<Self> {
-        if !found.is_sorted_by(|a, b| a.key < b.key) {
-            found.to_mut().sort_unstable_by(|a, b| a.key.cmp(&b.key));
-            if let Some(pair) = found.windows(2).find(|pair| pair[0].key == pair[1].key) {
-                return Err(Error::invalid("keys of a window", "must be different", &pair[0].key));
-            }
-        }
-        Ok(Finished::Closed(span, found))
+impl From<LocalTable> for Finished {
+    fn from(table: LocalTable) -> Self {
+        Finished::Open(table)
     }
+}
 
+impl From<Summaries> for Finished {
+    fn from(found: Summaries) -> Self {
+        Finished::Closed(found)
+    }
+}
+
+impl Finished {
     fn span(&self) -> Span {
         match self {
             Finished::Open(table) => table.span(),
-            Finished::Closed(span, _) => *span,
+            Finished::Closed(found) => found.span(),
         }
     }
 
-    fn found(&self) -> Cow<'_, [KeyWindow]> {
+    fn found(&self) -> Cow<'_, Summaries> {
         match self {
-            Finished::Open(table) => table.finish().into(),
-            Finished::Closed(_, found) => Cow::Borrowed(found),
-        }
-    }
-
-    fn into_owned(self) -> Finished<'static> {
-        match self {
-            Finished::Open(table) => Finished::Open(table),
-            Finished::Closed(span, found) => Finished::Closed(span, found.into_owned().into()),
+            Finished::Open(table) => Cow::Owned(table.finish()),
+            Finished::Closed(found) => Cow::Borrowed(found),
         }
     }
 }
 
 /// The tables of each window.
-fn open_windows(
-    source: &dyn Source,
-    windows: &Windows,
-    budget: Option<MemoryBudget>,
-) -> Result<(Vec<Finished<'static>>, Report)> {
-    let mut tables = LocalTables::new(windows);
-    if let Some(budget) = budget {
-        tables = tables.with_budget(budget);
-    }
+fn open_windows(source: &dyn Source, windows: &Windows, limits: Limits) -> Result<(Vec<Finished>, Report)> {
+    let mut tables = LocalTables::new(source.schema(), windows).with_limits(limits);
     let report = source.count(&mut tables)?;
     Ok((tables.into_tables().into_iter().map(Finished::Open).collect(), report))
 }
 
-/// The summaries of each window, also of those without records.
-fn closed_windows(source: &dyn Source, windows: &Windows) -> Result<(Vec<Finished<'static>>, Report)> {
-    let mut found = Vec::new();
-    let report = source.windows(windows, &mut |window| found.push(window))?;
-    let mut found = found.into_iter().peekable();
-    let finished = |window| {
-        let of_window = std::iter::from_fn(|| found.next_if(|next| next.span == window));
-        Finished::closed(window, of_window.collect())
+/// The summaries of each window, also of those without records; in whatever order the source hands
+/// them out, none may be lost.
+fn closed_windows(source: &dyn Source, windows: &Windows) -> Result<(Vec<Finished>, Report)> {
+    let mut found: Vec<Option<Summaries>> = windows.iter().map(|_| None).collect();
+    let mut failure = None;
+    let report = source.windows(windows, &mut |summaries| {
+        let span = summaries.span();
+        let place = windows.find(span.start()).filter(|&window| windows[window] == span);
+        let rule = match place.map(|window| found[window].replace(summaries)) {
+            Some(None) => return ControlFlow::Continue(()),
+            Some(Some(_)) => "must be handed out once",
+            None => "must be one that was asked for",
+        };
+        failure = Some(Error::invalid("window of a source", rule, span));
+        ControlFlow::Break(())
+    })?;
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    let schema = LazyLock::new(|| Arc::new(source.schema().clone()));
+    let finished = |(span, found): (Span, Option<Summaries>)| match found {
+        Some(found) => Ok(Finished::Closed(found)),
+        None => Summaries::new(Arc::clone(&schema), span, []).map(Finished::Closed),
     };
-    Ok((windows.iter().copied().map(finished).collect::<Result<_>>()?, report))
+    Ok((windows.into_iter().zip(found).map(finished).collect::<Result<_>>()?, report))
 }
-
-/// The stored form of a [`State`].
-type StoredState<D> = (GlobalTable, <D as Persist>::Memory);
 
 impl<D> State<D>
 where
     D: for<'a> Detector<Observation<'a>> + Persist,
 {
     /// Judges every key of a window against the past, then learns the window.
-    fn observe(&mut self, schema: &Arc<Schema>, window: Span, found: &[KeyWindow]) -> Result<Step> {
-        let observations = observations(&self.history, window, found);
-        let step = judge(&self.detector, window, &observations, schema);
+    fn observe(&mut self, found: &Summaries, visit: &mut Visit<'_>) -> Result<Step> {
+        let observations = observations(&self.history, found);
+        if found.exposure() < 1.0 {
+            return Ok(not_observed(found, &observations, visit));
+        }
+        let step = judge::<D>(&self.detector, found, &observations, visit);
         self.detector.learn_all(&observations);
-        self.remember(window, found)?;
+        self.remember(found)?;
         Ok(step)
     }
 
     /// Learns a window without judging it.
-    fn learn(&mut self, window: Span, found: &[KeyWindow]) -> Result<()> {
-        self.detector.learn_all(&observations(&self.history, window, found));
-        self.remember(window, found)
+    fn learn(&mut self, found: &Summaries) -> Result<()> {
+        self.detector.learn_all(&observations(&self.history, found));
+        self.remember(found)
     }
 
-    fn remember(&mut self, window: Span, found: &[KeyWindow]) -> Result<()> {
-        self.history.learn(window, found)?;
+    fn remember(&mut self, found: &Summaries) -> Result<()> {
+        self.history.learn(found)?;
         self.forget();
         Ok(())
     }
@@ -335,81 +395,118 @@ where
         self.forget();
     }
 
+    fn retain(&mut self, keep: &mut dyn FnMut(&Key) -> bool) {
+        self.history.retain(|key, _| keep(key));
+        self.detector.retain(keep);
+    }
+
     /// Lets the detector forget what the history has forgotten.
     fn forget(&mut self) {
         if let Some(horizon) = self.history.start_of_horizon() {
             self.detector.forget_before(horizon);
         }
     }
-
-    fn stored(&self) -> (&GlobalTable, impl Serialize) {
-        (&self.history, self.detector.memory())
-    }
-
-    fn restore(&mut self, (history, memory): StoredState<D>) -> Result<()> {
-        self.history = history;
-        self.detector.restore(memory)
-    }
 }
 
 static NOTHING: Baseline = Baseline::new();
 
-/// The windows, and empty ones for the keys of the history that have none; in order of the keys, as
-/// the windows are. Known keys are the history's own, so that who remembers them shares them.
-fn observations<'a>(history: &'a GlobalTable, span: Span, found: &'a [KeyWindow]) -> Vec<Observation<'a>> {
-    static SILENCE: LazyLock<Window> = LazyLock::new(Window::default);
+/// The summaries, and empty ones for the keys of the history that have none; in order of the keys, as
+/// the summaries are. Known keys are the history's own, so that who remembers them shares them.
+fn observations<'a>(history: &'a GlobalTable, found: &'a Summaries) -> Vec<Observation<'a>> {
+    static SILENCE: LazyLock<Summary> = LazyLock::new(Summary::default);
+    let span = found.span();
     let mut observations = Vec::with_capacity(history.iter().len().max(found.len()));
     let mut known = history.iter().peekable();
-    for KeyWindow { key, window, .. } in found {
+    for (key, summary) in found.iter() {
         while let Some((key, past)) = known.next_if(|(known, _)| *known != key && *known < key) {
-            observations.push(Observation { key, span, window: &SILENCE, past });
+            observations.push(Observation { key, span, summary: &SILENCE, past });
         }
         let (key, past) = known.next_if(|(known, _)| *known == key).unwrap_or((key, &NOTHING));
-        observations.push(Observation { key, span, window, past });
+        observations.push(Observation { key, span, summary, past });
     }
-    observations.extend(known.map(|(key, past)| Observation { key, span, window: &SILENCE, past }));
+    observations.extend(known.map(|(key, past)| Observation { key, span, summary: &SILENCE, past }));
     observations
 }
 
-fn judge<'a, D>(detector: &D, window: Span, observations: &[Observation<'a>], schema: &Arc<Schema>) -> Step
+fn not_observed(found: &Summaries, observations: &[Observation<'_>], visit: &mut Visit<'_>) -> Step {
+    let mut step = Step::of(found, observations);
+    for observation in observations {
+        step.refuse(Refusal::NotObserved);
+        visit(observation, Err(Refusal::NotObserved));
+    }
+    step
+}
+
+fn judge<'a, D>(
+    detector: &D,
+    found: &Summaries,
+    observations: &[Observation<'a>],
+    visit: &mut Visit<'_>,
+) -> Step
 where
-    D: Detector<Observation<'a>>,
+    D: Detector<Observation<'a>> + Persist,
 {
-    let (mut judged, mut refused, mut found) = (0, BTreeMap::new(), Vec::new());
+    let mut step = Step::of(found, observations);
     for (observation, verdict) in observations.iter().zip(detector.judge_all(observations)) {
+        visit(observation, verdict);
         match verdict {
-            Err(refusal) => *refused.entry(refusal.reason()).or_default() += 1,
+            Err(refusal) => step.refuse(refusal),
             Ok(verdict) => {
-                judged += 1;
+                step.judged += 1;
                 if verdict.anomalous {
-                    found.extend(Found::explain(detector, observation, verdict, schema));
+                    step.found.extend(Found::explain(detector, observation, verdict, found.schema()));
                 }
             }
         }
     }
-    found.sort_by(|a: &Found, b: &Found| {
+    step.found.sort_by(|a: &Found, b: &Found| {
         b.verdict.score.total_cmp(&a.verdict.score).then_with(|| a.key.cmp(&b.key))
     });
-    let is_estimate = |x: &&Observation<'_>| x.window.uncertainty.is_some();
-    let estimated = observations.iter().filter(is_estimate).count() as u64;
-    Step { window, report: Report::default(), estimated, judged, refused, found }
+    step
 }
 
 /// What a step found, and what it looked at. Iterating gives what was found, strangest first.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Step {
     /// The window.
     pub window: Span,
+    /// The part of the window that was observed, from 0 to 1. Less than 1 is neither judged nor learned.
+    pub exposure: f64,
     /// What the source read, for this window and those of the same pass.
     pub report: Report,
-    /// Of how many keys the counts of samples are estimates, to keep to a memory budget.
+    /// Of how many keys counts of labels are estimates, to keep to a limit of memory.
     pub estimated: u64,
+    /// How many records were counted as [`Key::other`], because their keys found no room.
+    pub other: u64,
     /// How many keys got a verdict.
     pub judged: u64,
     /// How many keys got none, by reason.
     pub refused: BTreeMap<&'static str, u64>,
     /// The anomalous keys, strangest first.
     pub found: Vec<Found>,
+}
+
+impl Step {
+    /// Of a window in which nothing was judged yet.
+    fn of(found: &Summaries, observations: &[Observation<'_>]) -> Self {
+        let estimated = observations.iter().filter(|x| x.summary.is_estimate()).count() as u64;
+        let other = found.get(&Key::other(found.schema().dimensions().len()));
+        Step {
+            window: found.span(),
+            exposure: found.exposure(),
+            report: Report::default(),
+            estimated,
+            other: other.map_or(0, |summary| summary.records),
+            judged: 0,
+            refused: BTreeMap::new(),
+            found: Vec::new(),
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        *self.refused.entry(refusal.reason()).or_default() += 1;
+    }
 }
 
 impl IntoIterator for Step {

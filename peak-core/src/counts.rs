@@ -4,7 +4,7 @@ mod label;
 mod labels;
 mod sketch;
 
-use crate::{CountMoments, Merge, Share};
+use crate::{CountMoments, LabelCount, Merge};
 pub(crate) use label::Later;
 use label::{Packed, Words};
 use labels::{Entry, Labels};
@@ -23,7 +23,7 @@ use std::fmt;
 ///
 /// let mut counts = Counts::default();
 /// for label in ["b", "a", "b"] {
-///     counts.add(label);
+///     counts.add(label, 1);
 /// }
 /// assert_eq!((counts.get("b"), counts.get("z"), counts.distinct()), (2, 0, 2));
 /// assert_eq!(counts.top(1)[0].label, "b");
@@ -45,20 +45,28 @@ impl Default for Counts {
 
 impl Counts {
     /// Counts one occurrence.
-    pub fn add(&mut self, label: &str) {
+    pub fn add(&mut self, label: &str, more: u64) -> usize {
+        let before = self.heap_bytes();
         let mut words = Words::default();
         let label = Packed::new(label, &mut words);
         match &mut self.0 {
-            Store::Exact(labels) => labels.add(label, || label.hash(), 1, 1),
-            Store::Bounded(sketch) => sketch.add(label, 1),
+            Store::Exact(labels) => labels.add(label, || label.hash(), more, more),
+            Store::Bounded(sketch) => sketch.add(label, more),
         }
+        self.heap_bytes().saturating_sub(before)
     }
 
-    pub(crate) fn add_later(&mut self, later: &Later) {
+    pub(crate) fn add_later(&mut self, later: &Later, more: u64) -> usize {
+        let before = self.heap_bytes();
         match &mut self.0 {
-            Store::Exact(labels) => labels.add(later.label(), || later.hash, 1, 1),
-            Store::Bounded(sketch) => sketch.add(later.label(), 1),
+            Store::Exact(labels) => labels.add(later.label(), || later.hash, more, more),
+            Store::Bounded(sketch) => sketch.add(later.label(), more),
         }
+        self.heap_bytes().saturating_sub(before)
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.memory_bytes() - size_of::<Self>()
     }
 
     pub(crate) fn touch(&self, later: &Later) -> u64 {
@@ -113,12 +121,12 @@ impl Counts {
 
     /// The `n` most frequent labels, most frequent first, equal counts in order of their labels.
     #[must_use]
-    pub fn top(&self, n: usize) -> Vec<Share> {
+    pub fn top(&self, n: usize) -> Vec<LabelCount> {
         self.pass(n, |_| {})
     }
 
     /// The moments and the top in one pass.
-    pub(crate) fn moments_and_top(&self, n: usize) -> (CountMoments, Vec<Share>) {
+    pub(crate) fn moments_and_top(&self, n: usize) -> (CountMoments, Vec<LabelCount>) {
         let mut moments = CountMoments::default();
         let top = self.pass(n, |count| moments.push(count));
         match &self.0 {
@@ -128,7 +136,7 @@ impl Counts {
     }
 
     /// Hands all counts to `visit`, and returns the top.
-    fn pass(&self, n: usize, mut visit: impl FnMut(u64)) -> Vec<Share> {
+    fn pass(&self, n: usize, mut visit: impl FnMut(u64)) -> Vec<LabelCount> {
         let mut top: SmallVec<[Entry<'_>; 16]> = SmallVec::new();
         let goes_before = |one: &Entry<'_>, other: &Entry<'_>| {
             one.count > other.count || (one.count == other.count && one.label < other.label)
@@ -144,7 +152,7 @@ impl Counts {
             }
             top.insert(top.partition_point(|kept| goes_before(kept, &entry)), entry);
         }
-        top.into_iter().map(|entry| Share { label: entry.label.unpack(), count: entry.count }).collect()
+        top.into_iter().map(|entry| LabelCount::new(entry.label.unpack(), entry.count)).collect()
     }
 
     /// How far the counts may be from the truth; `None` when they are exact.
@@ -205,8 +213,8 @@ impl Merge for Counts {
 ///
 /// let mut counts = Counts::default();
 /// for i in 0..10_000 {
-///     counts.add(&i.to_string());
-///     counts.add("often");
+///     counts.add(&i.to_string(), 1);
+///     counts.add("often", 1);
 /// }
 /// counts.bound();
 /// let uncertainty = counts.uncertainty().unwrap();
@@ -253,7 +261,9 @@ impl fmt::Display for Uncertainty {
 /// Stored as a map.
 impl Serialize for Labels {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter().map(|entry| (entry.label.unpack(), entry.count)))
+        let mut sorted: Vec<_> = self.iter().map(|entry| (entry.label.unpack(), entry.count)).collect();
+        sorted.sort_unstable();
+        sorted.serialize(serializer)
     }
 }
 
@@ -280,7 +290,7 @@ mod tests {
     fn counted<'a>(labels: impl IntoIterator<Item = &'a String>) -> (Counts, Truth) {
         let (mut counts, mut truth) = (Counts::default(), Truth::new());
         for label in labels {
-            counts.add(label);
+            counts.add(label, 1);
             *truth.entry(label.clone()).or_default() += 1;
         }
         (counts, truth)
@@ -362,7 +372,9 @@ mod tests {
         let (mut counts, _) = counted(&heavy_tailed(0));
         while counts.bound() {}
         let before = counts.memory_bytes();
-        heavy_tailed(1).iter().for_each(|label| counts.add(label));
+        heavy_tailed(1).iter().for_each(|label| {
+            counts.add(label, 1);
+        });
         assert!(
             counts.memory_bytes() <= 2 * before && counts.memory_bytes() < 4_000,
             "{}",
@@ -427,7 +439,7 @@ mod tests {
                     counts.bound();
                 });
                 merged.merge(&counts);
-                part.iter().for_each(|label| merged.add(label));
+                part.iter().for_each(|label| { merged.add(label, 1); });
             }
             let twice = parts.iter().flatten().chain(parts.iter().flatten());
             assert_within_bounds(&merged, &counted(twice).1);

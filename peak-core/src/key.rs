@@ -141,6 +141,20 @@ impl Key {
         Values { left: take(&mut lengths), lengths, text }
     }
 
+    /// The key that counts what found no room in a table: `(other)` in each dimension.
+    #[must_use]
+    pub fn other(arity: usize) -> Self {
+        Key::new(std::iter::repeat_n("(other)", arity))
+    }
+
+    /// The bytes that the key takes beside its own four words.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Text::Short(_) => 0,
+            Text::Long(text) => text.len() + 2 * size_of::<usize>(),
+        }
+    }
+
     /// How many dimensions the key has.
     #[must_use]
     pub fn arity(&self) -> usize {

@@ -110,11 +110,12 @@ impl<T> KeyMap<T> {
     }
 
     /// Forgets the keys of which `keep` says so.
-    pub fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
-        let Some(first) = self.values.iter_mut().position(|value| !keep(value)) else { return };
+    pub fn retain(&mut self, mut keep: impl FnMut(&Key, &mut T) -> bool) {
+        let mut both = self.keys.iter().zip(&mut self.values);
+        let Some(first) = both.position(|(key, value)| !keep(key, value)) else { return };
         let mut kept = first;
         for at in first + 1..self.keys.len() {
-            if keep(&mut self.values[at]) {
+            if keep(&self.keys[at], &mut self.values[at]) {
                 self.keys.swap(kept, at);
                 self.values.swap(kept, at);
                 kept += 1;
@@ -321,7 +322,7 @@ mod tests {
                     prop_assert_eq!(walk.find(&key(i)), tree.get(&key(i)));
                     prop_assert_eq!(map.get(&key(i)), tree.get(&key(i)));
                 }
-                map.retain(|sum| *sum != gone);
+                map.retain(|_, sum| *sum != gone);
                 tree.retain(|_, sum| *sum != gone);
                 prop_assert!(map.iter().eq(&tree));
                 prop_assert_eq!(map.len(), tree.len());

@@ -1,6 +1,6 @@
 //! Which field of a source plays which role.
 
-use crate::{Error, Result, TimeUnit};
+use crate::{Error, Record, Result, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 /// Names the fields of a feed and their roles.
@@ -19,105 +19,200 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), peak_core::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Schema {
+#[serde(try_from = "Draft", into = "Draft")]
+pub struct Schema(Draft);
+
+/// A schema before it is checked: how it stands in a file of configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Draft {
     time: String,
     time_unit: TimeUnit,
     sample: Option<String>,
     dimensions: Vec<String>,
     blame: Vec<String>,
     measures: Vec<String>,
+    weight: Option<String>,
 }
 
 impl Schema {
     /// Starts a schema without fields.
     #[must_use]
     pub fn builder() -> SchemaBuilder {
-        let draft = Schema {
-            time: String::new(),
-            time_unit: TimeUnit::default(),
-            sample: None,
-            dimensions: Vec::new(),
-            blame: Vec::new(),
-            measures: Vec::new(),
-        };
-        SchemaBuilder { draft }
+        SchemaBuilder { draft: Draft::default() }
     }
 
     /// Preset for file submissions: severity × file type, file hashes as samples, blamed on the
     /// submitting user and the origin.
     #[must_use]
     pub fn file_types() -> Self {
-        Schema {
+        Schema(Draft {
             time: "utc_timestamp".into(),
-            time_unit: TimeUnit::Milliseconds,
             sample: Some("file.sha1".into()),
             dimensions: vec!["task.severity".into(), "file.llfile_type".into()],
             blame: vec!["source.user_id".into(), "source.origin".into()],
-            measures: vec![],
-        }
+            ..Draft::default()
+        })
     }
 
     /// Preset for network events: impact × threat, event ids as samples, blamed on the user.
     #[must_use]
     pub fn network_events() -> Self {
-        Schema {
+        Schema(Draft {
             time: "utc_timestamp".into(),
-            time_unit: TimeUnit::Milliseconds,
             sample: Some("event.id".into()),
             dimensions: vec!["event.impact".into(), "threat.name.keyword".into()],
             blame: vec!["source.user_id".into()],
-            measures: vec![],
-        }
+            ..Draft::default()
+        })
     }
 
     /// The field that holds the time.
     #[must_use]
     pub fn time(&self) -> &str {
-        &self.time
+        &self.0.time
     }
 
     /// The unit of times that are written as numbers.
     #[must_use]
     pub fn time_unit(&self) -> TimeUnit {
-        self.time_unit
+        self.0.time_unit
     }
 
     /// The field that names the sample, when samples are counted.
     #[must_use]
     pub fn sample(&self) -> Option<&str> {
-        self.sample.as_deref()
+        self.0.sample.as_deref()
     }
 
     /// The fields whose values make the key.
     #[must_use]
     pub fn dimensions(&self) -> &[String] {
-        &self.dimensions
+        &self.0.dimensions
     }
 
     /// The fields that say who or what sent a record.
     #[must_use]
     pub fn blame(&self) -> &[String] {
-        &self.blame
+        &self.0.blame
     }
 
     /// The numeric fields.
     #[must_use]
     pub fn measures(&self) -> &[String] {
-        &self.measures
+        &self.0.measures
     }
 
-    /// All fields, in the order time, sample, dimensions, blame, measures.
+    /// The field that says for how many records one stands, when there is one.
+    #[must_use]
+    pub fn weight(&self) -> Option<&str> {
+        self.0.weight.as_deref()
+    }
+
+    /// How many fields have their values counted, the place of the sample included: it is always the
+    /// first, also where the schema names none.
+    #[must_use]
+    pub fn label_count(&self) -> usize {
+        1 + self.0.blame.len()
+    }
+
+    /// The fields whose values are counted, with their places among the labels: the sample, if there is
+    /// one, at 0, and the blame fields from 1 on.
+    pub fn labels(&self) -> impl Iterator<Item = (usize, &str)> {
+        let blame = self.0.blame.iter().map(String::as_str).enumerate().map(|(i, field)| (i + 1, field));
+        self.sample().map(|field| (0, field)).into_iter().chain(blame)
+    }
+
+    /// All fields, in the order time, sample, dimensions, blame, measures, weight.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
-        let lists = self.dimensions.iter().chain(&self.blame).chain(&self.measures);
+        self.0.fields()
+    }
+
+    /// Whether a record has the shape of the schema: a value for each dimension, a sample exactly when
+    /// one is named, no more labels and measures than there are, finite measures, and a weight.
+    pub(crate) fn check(&self, record: &Record<'_>) -> Result<()> {
+        let Draft { sample, dimensions, blame, measures, .. } = &self.0;
+        let is_finite = |measure: &f64| measure.is_finite();
+        if record.dimensions.len() == dimensions.len()
+            && record.labels.len() <= 1 + blame.len()
+            && record.sample().is_some() == sample.is_some()
+            && record.measures.len() <= measures.len()
+            && record.measures.iter().flatten().all(is_finite)
+            && record.weight > 0
+        {
+            return Ok(());
+        }
+        let rule = format!(
+            "must have {} dimensions, {} sample, at most {} other labels and {} finite measures, and a weight",
+            dimensions.len(),
+            if sample.is_some() { "a" } else { "no" },
+            blame.len(),
+            measures.len()
+        );
+        Err(Error::invalid("record", rule, format_args!("{record:?}")))
+    }
+
+    /// Whether what was counted by one schema can be put beside what was counted by the other: fields
+    /// with the same roles in the same order. Where times stand makes no difference.
+    ///
+    /// # Errors
+    /// When they differ, with what differs.
+    pub fn check_same(&self, other: &Schema) -> Result<()> {
+        if std::ptr::eq(self, other) {
+            return Ok(());
+        }
+        let (a, b) = (&self.0, &other.0);
+        let sample = |draft: &Draft| draft.sample.clone().into_iter().collect::<Vec<_>>();
+        for (role, known, given) in [
+            ("dimensions", &a.dimensions, &b.dimensions),
+            ("sample", &sample(a), &sample(b)),
+            ("blame fields", &a.blame, &b.blame),
+            ("measures", &a.measures, &b.measures),
+        ] {
+            if known != given {
+                let rule = format!("must be {known:?}, those that were counted before, in this order");
+                return Err(Error::invalid(role, rule, format_args!("{given:?}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Draft {
+    fn fields(&self) -> impl Iterator<Item = &str> {
+        let lists = self.dimensions.iter().chain(&self.blame).chain(&self.measures).chain(&self.weight);
         std::iter::once(&self.time).chain(&self.sample).chain(lists).map(String::as_str)
+    }
+}
+
+impl From<Schema> for Draft {
+    fn from(schema: Schema) -> Self {
+        schema.0
+    }
+}
+
+impl TryFrom<Draft> for Schema {
+    type Error = Error;
+    fn try_from(draft: Draft) -> Result<Self> {
+        if draft.time.is_empty() {
+            return Err(Error::invalid(r#"schema field "time""#, "must be named", draft.time));
+        }
+        let mut fields: Vec<&str> = draft.fields().collect();
+        fields.sort_unstable();
+        if let Some(twice) = fields.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::invalid("schema field", "must have one role only", twice[0]));
+        }
+        if fields.first().is_some_and(|field| field.is_empty()) {
+            return Err(Error::invalid("schema field", "must not be empty", ""));
+        }
+        Ok(Schema(draft))
     }
 }
 
 /// Collects the fields of a [`Schema`].
 #[derive(Debug, Clone)]
 pub struct SchemaBuilder {
-    /// Not a valid schema before it is built.
-    draft: Schema,
+    draft: Draft,
 }
 
 impl SchemaBuilder {
@@ -163,24 +258,20 @@ impl SchemaBuilder {
         self
     }
 
+    /// The field that says for how many records one stands: a whole number from 1 on. Each stands for
+    /// itself unless said.
+    #[must_use]
+    pub fn weight(mut self, field: impl Into<String>) -> Self {
+        self.draft.weight = Some(field.into());
+        self
+    }
+
     /// The schema.
     ///
     /// # Errors
     /// When the time field is missing, a name is empty, or a field is named twice.
     pub fn build(self) -> Result<Schema> {
-        let schema = self.draft;
-        if schema.time.is_empty() {
-            return Err(Error::invalid(r#"schema field "time""#, "must be named", schema.time));
-        }
-        let mut fields: Vec<&str> = schema.fields().collect();
-        fields.sort_unstable();
-        if let Some(twice) = fields.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::invalid("schema field", "must have one role only", twice[0]));
-        }
-        if fields.first().is_some_and(|field| field.is_empty()) {
-            return Err(Error::invalid("schema field", "must not be empty", ""));
-        }
-        Ok(schema)
+        self.draft.try_into()
     }
 }
 
@@ -206,5 +297,51 @@ mod tests {
         let error = Schema::builder().time("t").dimensions(["host"]).blame(["host"]).build().unwrap_err();
         assert_eq!(error.to_string(), r#"schema field: must have one role only, got "host""#);
         assert!(Schema::builder().time("t").dimensions([""]).build().is_err());
+    }
+
+    #[test]
+    fn a_schema_from_a_file_is_checked() {
+        let minimal: Schema = serde_json::from_str(r#"{"time": "t", "dimensions": ["host"]}"#).unwrap();
+        assert_eq!(minimal, Schema::builder().time("t").dimensions(["host"]).build().unwrap());
+        let stored = serde_json::to_string(&Schema::file_types()).unwrap();
+        assert_eq!(serde_json::from_str::<Schema>(&stored).unwrap(), Schema::file_types());
+        for (text, expected) in [
+            (r#"{"dimensions": ["host"]}"#, "must be named"),
+            (r#"{"time": "t", "dimensions": ["a", "a"]}"#, "must have one role only"),
+            (r#"{"time": "t", "dimensions": ["a"], "blame": ["a"]}"#, "must have one role only"),
+            (r#"{"time": "t", "dimensions": [""]}"#, "must not be empty"),
+            (r#"{"time": "t", "dimension": ["a"]}"#, "unknown field"),
+        ] {
+            let error = serde_json::from_str::<Schema>(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_shape_is_refused() {
+        let schema = Schema::builder().time("t").sample("s").dimensions(["d"]).measures(["m"]).build().unwrap();
+        let time = crate::Timestamp::MIN;
+        let right = Record::new(time, &["a"]).with_labels(&[Some("x")]).with_measures(&[Some(1.0)]);
+        schema.check(&right).unwrap();
+        schema.check(&right.with_measures(&[])).unwrap();
+        for wrong in [
+            Record::new(time, &["a", "b"]).with_labels(&[Some("x")]),
+            right.with_labels(&[]),
+            right.with_labels(&[Some("x"), Some("y")]),
+            right.with_measures(&[Some(f64::NAN)]),
+            right.with_measures(&[None, None]),
+            right.with_weight(0),
+        ] {
+            let error = schema.check(&wrong).unwrap_err().to_string();
+            assert!(error.starts_with("record: must have 1 dimensions, a sample,"), "{error}");
+        }
+    }
+
+    #[test]
+    fn reordered_roles_are_not_the_same() {
+        let schema = |blame: [&str; 2]| Schema::builder().time("t").blame(blame).build().unwrap();
+        let error = schema(["user", "origin"]).check_same(&schema(["origin", "user"])).unwrap_err();
+        let expected = r#"blame fields: must be ["user", "origin"], those that were counted before"#;
+        assert!(error.to_string().starts_with(expected), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! Where records come from.
 
-use crate::{ErrorKind, KeyWindow, LocalTables, Record, Rejection, Result, Schema, Span, Windows};
+use crate::{ErrorKind, LocalTable, LocalTables, Record, Rejection, Result, Schema, Span, Summaries, Windows};
 use serde::Serialize;
 use std::fmt;
 
@@ -28,8 +28,7 @@ use std::fmt;
 ///         let mut report = Report::default();
 ///         for minute in 0..90 {
 ///             let time = Timestamp::from_millis(minute * 60_000)?;
-///             let record = Record { time, sample: None, dimensions: &["web-1"], blame: &[], measures: &[] };
-///             report.offer(span, &record, visit);
+///             report.offer(span, &Record::new(time, &["web-1"]), visit);
 ///         }
 ///         Ok(report)
 ///     }
@@ -39,7 +38,9 @@ use std::fmt;
 /// let mut hours = Vec::new();
 /// let day = Span::days("1970-01-01", "1970-01-02")?[0];
 /// let each_hour = Windows::every(day, std::time::Duration::from_secs(3600))?;
-/// let report = source.windows(&each_hour, &mut |found| hours.push(found.window.events))?;
+/// let report = source.windows(&each_hour, &mut |found| {
+///     hours.extend(found.iter().map(|(_, summary)| summary.records));
+/// })?;
 /// assert_eq!(hours, [60, 30]);
 /// assert_eq!(report.records, 90);
 /// # Ok::<(), peak_core::Error>(())
@@ -62,21 +63,25 @@ pub trait Source {
     /// As [`scan`](Self::scan); the tables then hold some of the records.
     fn count(&self, tables: &mut LocalTables) -> Result<Report> {
         let Some(hull) = tables.windows().hull() else { return Ok(Report::default()) };
-        let mut counter = tables.counter();
-        self.scan(hull, &mut |record| {
-            counter.add(record);
-        })
+        let mut failure = None;
+        let report = self.scan(hull, &mut |record| {
+            if let (Err(error), None) = (tables.add(record), &failure) {
+                failure = Some(error);
+            }
+        });
+        failure.map_or(report, Err)
     }
 
-    /// Hands the summary of every key in every window to `visit`, in order of windows and, within a
-    /// window, of keys, and reports what it read. Keys without records in a window are left out.
+    /// Hands the summaries of every window to `visit`, each window once, in any order, and reports what
+    /// it read. Windows without records may be left out. A store that groups by key, then by window,
+    /// puts its rows together by [`Summaries::group`].
     ///
     /// # Errors
     /// As [`scan`](Self::scan).
-    fn windows(&self, windows: &Windows, visit: &mut dyn FnMut(KeyWindow)) -> Result<Report> {
-        let mut tables = LocalTables::new(windows);
+    fn windows(&self, windows: &Windows, visit: &mut dyn FnMut(Summaries)) -> Result<Report> {
+        let mut tables = LocalTables::new(self.schema(), windows);
         let report = self.count(&mut tables)?;
-        tables.into_tables().into_iter().flat_map(|table| table.finish()).for_each(visit);
+        tables.into_tables().iter().map(LocalTable::finish).for_each(visit);
         Ok(report)
     }
 }

@@ -1,16 +1,18 @@
 //! The counting of one key in one window.
 
-use crate::{Counts, Merge, Moments, Record, Window};
+use crate::{Counts, LabelSummary, Merge, Moments, Record, Summary};
 use serde::{Deserialize, Serialize};
 
-/// One key in one window, still being counted: records, samples, blame and measures.
+/// One key in one window, still being counted: records, labels and measures.
 ///
-/// Tallies of the *same* window merge across shards; finishing gives the [`Window`]. Memory grows
-/// with the number of distinct samples and blame values.
+/// Tallies of the *same* window merge across shards; finishing gives the [`Summary`]. Memory grows with
+/// the number of distinct labels.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Tally {
-    events: u64,
+    records: u64,
+    /// The first of the labels, beside the records: most records are counted here and nowhere else.
     samples: Counts,
+    /// The other labels.
     blame: Vec<Counts>,
     measures: Vec<Moments>,
 }
@@ -19,35 +21,33 @@ impl Tally {
     /// Counts one record. Its time and dimensions are the table's business.
     pub fn add(&mut self, record: &Record<'_>) {
         self.add_all_but_sample(record);
-        if let Some(sample) = record.sample {
-            self.samples.add(sample);
+        if let Some(sample) = record.sample() {
+            self.samples.add(sample, record.weight);
         }
     }
 
-    pub(crate) fn add_all_but_sample(&mut self, record: &Record<'_>) {
-        self.events = self.events.saturating_add(1);
-        if self.blame.len() < record.blame.len() {
-            self.blame.resize_with(record.blame.len(), Counts::default);
-        }
-        for (counts, value) in self.blame.iter_mut().zip(record.blame) {
+    /// Says by how many bytes it has grown.
+    pub(crate) fn add_all_but_sample(&mut self, record: &Record<'_>) -> usize {
+        self.records = self.records.saturating_add(record.weight);
+        let blame = record.labels.get(1..).unwrap_or_default();
+        let mut growth = grow(&mut self.blame, blame.len()) + grow(&mut self.measures, record.measures.len());
+        for (counts, value) in self.blame.iter_mut().zip(blame) {
             if let Some(value) = value {
-                counts.add(value);
+                growth += counts.add(value, record.weight);
             }
-        }
-        if self.measures.len() < record.measures.len() {
-            self.measures.resize_with(record.measures.len(), Moments::default);
         }
         for (moments, value) in self.measures.iter_mut().zip(record.measures) {
             if let Some(value) = value {
-                moments.push(*value);
+                moments.push_times(*value, record.weight);
             }
         }
+        growth
     }
 
     /// The number of records.
     #[must_use]
-    pub fn events(&self) -> u64 {
-        self.events
+    pub fn records(&self) -> u64 {
+        self.records
     }
 
     /// How often each sample occurred.
@@ -60,10 +60,13 @@ impl Tally {
         &mut self.samples
     }
 
-    /// Per blame field, how often each value occurred.
-    #[must_use]
-    pub fn blame(&self) -> &[Counts] {
-        &self.blame
+    /// Per field whose values are counted, how often each value occurred: the samples first.
+    pub fn labels(&self) -> impl Iterator<Item = &Counts> {
+        std::iter::once(&self.samples).chain(&self.blame)
+    }
+
+    pub(crate) fn labels_mut(&mut self) -> impl Iterator<Item = &mut Counts> {
+        std::iter::once(&mut self.samples).chain(&mut self.blame)
     }
 
     /// Per measure, its moments.
@@ -72,53 +75,55 @@ impl Tally {
         &self.measures
     }
 
-    /// The memory that the tally takes, in bytes, without that of its measures.
+    /// The memory that the tally takes, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.counts().map(Counts::memory_bytes).sum::<usize>()
+        size_of::<Self>()
+            + self.samples.heap_bytes()
+            + self.blame.iter().map(Counts::memory_bytes).sum::<usize>()
+            + size_of_val(self.measures.as_slice())
     }
 
     pub(crate) fn is_bounded(&self) -> bool {
-        self.counts().any(|counts| counts.uncertainty().is_some())
-    }
-
-    /// Of samples and of each blame field.
-    fn counts(&self) -> impl Iterator<Item = &Counts> {
-        std::iter::once(&self.samples).chain(&self.blame)
-    }
-
-    pub(crate) fn counts_mut(&mut self) -> impl Iterator<Item = &mut Counts> {
-        std::iter::once(&mut self.samples).chain(&mut self.blame)
+        self.labels().any(|counts| counts.uncertainty().is_some())
     }
 
     /// The summary of the finished window.
     #[must_use]
-    pub fn finish(&self) -> Window {
-        let (samples, top_samples) = self.samples.moments_and_top(Window::TOP);
-        Window {
-            events: self.events,
-            samples,
-            uncertainty: self.samples.uncertainty(),
-            measures: self.measures.clone(),
-            top_samples,
-            top_blame: self.blame.iter().map(|counts| counts.top(Window::TOP)).collect(),
-        }
+    pub fn finish(&self) -> Summary {
+        let summary = |counts: &Counts| {
+            let (moments, top) = counts.moments_and_top(Summary::TOP);
+            let summary = LabelSummary::new(moments).with_top(top);
+            match counts.uncertainty() {
+                Some(uncertainty) => summary.with_uncertainty(uncertainty),
+                None => summary,
+            }
+        };
+        Summary::new(self.records)
+            .with_labels(self.labels().map(summary))
+            .with_measures(self.measures.iter().cloned())
     }
+}
+
+/// Makes room for so many, and says by how many bytes it has grown.
+fn grow<T: Default>(each: &mut Vec<T>, len: usize) -> usize {
+    if each.len() >= len {
+        return 0;
+    }
+    let growth = (len - each.len()) * size_of::<T>();
+    each.reserve_exact(len - each.len());
+    each.resize_with(len, T::default);
+    growth
 }
 
 impl Merge for Tally {
     fn merge(&mut self, other: &Self) {
-        self.events = self.events.saturating_add(other.events);
-        self.samples.merge(&other.samples);
-        if self.blame.len() < other.blame.len() {
-            self.blame.resize_with(other.blame.len(), Counts::default);
-        }
-        for (counts, more) in self.blame.iter_mut().zip(&other.blame) {
+        self.records = self.records.saturating_add(other.records);
+        grow(&mut self.blame, other.blame.len());
+        for (counts, more) in self.labels_mut().zip(other.labels()) {
             counts.merge(more);
         }
-        if self.measures.len() < other.measures.len() {
-            self.measures.resize_with(other.measures.len(), Moments::default);
-        }
+        grow(&mut self.measures, other.measures.len());
         for (moments, more) in self.measures.iter_mut().zip(&other.measures) {
             moments.merge(more);
         }

@@ -2,8 +2,9 @@
 //!
 //! They panic with what differs, as assertions do. Third parties are meant to use them.
 
-use crate::{KeyWindow, LocalTable, Merge, Result, Source, Span, Timestamp, Windows};
+use crate::{LocalTable, Merge, Result, Source, Span, Summaries, Timestamp, Windows};
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Asserts the laws of [`Merge`] on three values, with exact equality: associative, commutative, the
@@ -44,14 +45,14 @@ pub fn check_source(source: &dyn Source) -> Result<()> {
     let all = table(source, whole)?;
     assert_eq!(table(source, whole)?, all, "scanning twice differs");
     let without_last = table(source, Span::new(first, last)?)?;
-    assert!(events(&without_last) < events(&all), "the end of a span must not belong to it");
+    assert!(records(&without_last) < records(&all), "the end of a span must not belong to it");
 
     let middle = Timestamp::from_millis(first.millis() + (after.millis() - first.millis()) / 2)?;
-    let mut halves = LocalTable::new(whole);
+    let mut halves = LocalTable::new(Arc::new(source.schema().clone()), whole);
     for half in [Span::new(first, middle)?, Span::new(middle, after)?] {
         source.scan(half, &mut |record| {
             assert!(half.contains(record.time), "a record at {} was handed out for {half}", record.time);
-            halves.add(record);
+            assert!(halves.add(record).is_ok_and(|is_inside| is_inside), "{record:?}");
         })?;
     }
     assert_eq!(halves, all, "the halves of a span do not make the whole");
@@ -68,11 +69,7 @@ fn extent(source: &dyn Source) -> Result<(Timestamp, Timestamp)> {
     let schema = source.schema();
     let (mut first, mut last, mut records) = (Timestamp::MAX, Timestamp::MIN, 0);
     let report = source.scan(Span::ALWAYS, &mut |record| {
-        assert_eq!(record.sample.is_some(), schema.sample().is_some(), "sample: {record:?}");
-        assert_eq!(record.dimensions.len(), schema.dimensions().len(), "dimensions: {record:?}");
-        assert_eq!(record.blame.len(), schema.blame().len(), "blame: {record:?}");
-        assert_eq!(record.measures.len(), schema.measures().len(), "measures: {record:?}");
-        assert!(record.measures.iter().flatten().all(|x| x.is_finite()), "measures: {record:?}");
+        assert!(schema.check(record).is_ok(), "{}", schema.check(record).unwrap_err());
         first = first.min(record.time);
         last = last.max(record.time);
         records += 1;
@@ -82,22 +79,25 @@ fn extent(source: &dyn Source) -> Result<(Timestamp, Timestamp)> {
 }
 
 fn table(source: &dyn Source, span: Span) -> Result<LocalTable> {
-    let mut table = LocalTable::new(span);
-    source.scan(span, &mut |record| assert!(table.add(record), "outside {span}: {record:?}"))?;
+    let mut table = LocalTable::new(Arc::new(source.schema().clone()), span);
+    source.scan(span, &mut |record| assert!(table.add(record).is_ok_and(|is_inside| is_inside), "outside {span}, or of another shape: {record:?}"))?;
     Ok(table)
 }
 
-fn events(table: &LocalTable) -> u64 {
-    table.iter().map(|(_, tally)| tally.events()).sum()
+fn records(table: &LocalTable) -> u64 {
+    table.iter().map(|(_, tally)| tally.records()).sum()
 }
 
 fn check_windows(source: &dyn Source, windows: &Windows) -> Result<()> {
-    let mut handed_out: Vec<KeyWindow> = Vec::new();
+    let mut handed_out: Vec<Summaries> = Vec::new();
     source.windows(windows, &mut |found| handed_out.push(found))?;
+    handed_out.retain(|found| !found.is_empty());
+    handed_out.sort_by_key(Summaries::span);
     let mut folded = Vec::new();
     for span in windows {
-        folded.extend(table(source, span)?.finish());
+        folded.push(table(source, span)?.finish());
     }
+    folded.retain(|found| !found.is_empty());
     assert_eq!(handed_out, folded, "windows does not equal the fold of scan");
     Ok(())
 }
@@ -105,7 +105,7 @@ fn check_windows(source: &dyn Source, windows: &Windows) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CountMoments, Counts, ExactSum, Moments, Record, Report, Schema, Tally};
+    use crate::{CountMoments, Counts, ExactSum, Key, Moments, Record, Report, Schema, Summary, Tally};
     use proptest::prelude::*;
 
     /// Records in memory, with faults that the check must find.
@@ -123,13 +123,9 @@ mod tests {
         fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report> {
             let mut report = Report::default();
             for &time in &self.times {
-                let record = Record {
-                    time: Timestamp::from_millis(time)?,
-                    sample: Some("s"),
-                    dimensions: if self.fault == "shape" { &[] } else { &["d"] },
-                    blame: &[],
-                    measures: &[],
-                };
+                let dimensions: &[&str] = if self.fault == "shape" { &[] } else { &["d"] };
+                let labels = [Some("s")];
+                let record = Record::new(Timestamp::from_millis(time)?, dimensions).with_labels(&labels);
                 if self.fault == "closed" && record.time == span.end() {
                     visit(&record);
                 }
@@ -139,13 +135,15 @@ mod tests {
             Ok(report)
         }
 
-        fn windows(&self, windows: &Windows, visit: &mut dyn FnMut(KeyWindow)) -> Result<Report> {
+        fn windows(&self, windows: &Windows, visit: &mut dyn FnMut(Summaries)) -> Result<Report> {
             for span in windows {
-                let mut found = table(self, span)?.finish();
-                if self.fault == "push-down" {
-                    found.iter_mut().for_each(|found| found.window.events += 1);
-                }
-                found.into_iter().for_each(&mut *visit);
+                let found = table(self, span)?.finish();
+                let schema = Arc::clone(found.schema());
+                let more = u64::from(self.fault == "push-down");
+                let row = |(key, summary): (Key, Summary)| {
+                    (key, Summary { records: summary.records + more, ..summary })
+                };
+                visit(Summaries::new(schema, span, found.into_rows().into_iter().map(row))?);
             }
             Ok(Report::default())
         }
@@ -182,13 +180,9 @@ mod tests {
         for label in labels {
             let measure = f64::from(label.as_bytes()[0]) * 0.1;
             let blame = (label != "a").then_some("who");
-            tally.add(&Record {
-                time: Timestamp::MIN,
-                sample: Some(label),
-                dimensions: &[],
-                blame: &[blame],
-                measures: &[Some(measure)],
-            });
+            let labels = [Some(label.as_str()), blame];
+            let record = Record::new(Timestamp::MIN, &[]).with_labels(&labels);
+            tally.add(&record.with_measures(&[Some(measure)]).with_weight(1 + measure as u64));
         }
         tally
     }
@@ -208,7 +202,9 @@ mod tests {
             check_merge(&a, &b, &c);
             let [a, b, c] = labels.clone().map(|labels| {
                 let mut counts = Counts::default();
-                labels.iter().for_each(|label| counts.add(label));
+                labels.iter().for_each(|label| {
+                    counts.add(label, 1);
+                });
                 counts
             });
             check_merge(&a, &b, &c);

@@ -416,6 +416,30 @@ impl Windows {
         self.0[index].contains(time).then_some(index)
     }
 
+    /// Adds a window at its place, and says which.
+    pub(crate) fn insert(&mut self, span: Span) -> Result<usize> {
+        let at = self.0.partition_point(|known| known.start < span.start);
+        let overlaps = |at: usize| self.0.get(at).filter(|known| known.overlaps(span));
+        if let Some(known) = at.checked_sub(1).and_then(overlaps).or_else(|| overlaps(at)) {
+            return Err(Error::invalid("window", format!("must not overlap {known}"), span));
+        }
+        self.0.insert(at, span);
+        Ok(at)
+    }
+
+    /// Removes the windows that begin then or later, and says how many are left.
+    pub(crate) fn remove_from(&mut self, time: Timestamp) -> usize {
+        self.0.truncate(self.0.partition_point(|span| span.start < time));
+        self.0.len()
+    }
+
+    /// Removes the windows that end by then, and says how many they were.
+    pub(crate) fn remove_before(&mut self, time: Timestamp) -> usize {
+        let windows = self.0.partition_point(|span| span.end <= time);
+        self.0.drain(..windows);
+        windows
+    }
+
     /// From the start of the first window to the end of the last.
     #[must_use]
     pub fn hull(&self) -> Option<Span> {

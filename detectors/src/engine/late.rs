@@ -4,12 +4,14 @@
 //! Amending merges the late records into the tables and replays the windows from that state, so the
 //! result is, bit for bit, what it would have been had the records come in time.
 
-use super::{Engine, Finished, Found, Observation, State, Step, StoredState};
+use super::{Engine, Finished, Found, Observation, State, Step};
 use crate::{Detector, Persist};
-use peak_core::{Key, LocalTables, Report, Result, Schema, Source, Span, Windows};
+use peak_core::{
+    GlobalTable, Key, LocalTable, LocalTables, Report, Result, Schema, Source, Span, Timestamp, Windows,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// The windows that can be amended, and the state before them.
@@ -18,11 +20,11 @@ pub(super) struct Late<D> {
     /// The most windows that are kept.
     windows: usize,
     before: State<D>,
-    kept: VecDeque<Finished<'static>>,
+    kept: VecDeque<Finished>,
 }
 
-/// The stored form of a [`Late`]; borrowed to save, owned to load.
-pub(super) type StoredLate<S, K> = (usize, S, K);
+/// The stored form of a [`Late`] but for the detector's memory; borrowed to save, owned to load.
+pub(super) type StoredLate<H, K> = (usize, H, K);
 
 impl<D> Late<D>
 where
@@ -33,8 +35,12 @@ where
         Late { windows, before: now.clone(), kept: VecDeque::new() }
     }
 
+    pub(super) fn windows(&self) -> usize {
+        self.windows
+    }
+
     /// Keeps a window that was learned, and lets go of the oldest.
-    pub(super) fn keep(&mut self, window: Finished<'static>) -> Result<()> {
+    pub(super) fn keep(&mut self, window: Finished) -> Result<()> {
         self.kept.push_back(window);
         self.keep_at_most(self.windows)
     }
@@ -43,61 +49,78 @@ where
         self.windows = windows;
         while self.kept.len() > windows {
             if let Some(oldest) = self.kept.pop_front() {
-                self.before.learn(oldest.span(), &oldest.found())?;
+                self.before.learn(&oldest.found())?;
             }
         }
         Ok(())
     }
 
     /// Steps through the kept windows from the state before them.
-    fn replay(&self, schema: &Arc<Schema>) -> Result<(State<D>, Vec<Step>)> {
+    fn replay(&self) -> Result<(State<D>, Vec<Step>)> {
         let mut state = self.before.clone();
-        let steps = self.kept.iter().map(|window| state.observe(schema, window.span(), &window.found()));
+        let steps = self.kept.iter().map(|window| state.observe(&window.found(), &mut |_, _| {}));
         let steps = steps.collect::<Result<_>>()?;
         Ok((state, steps))
     }
 
     /// Empty tables for the windows that late records can enter.
-    fn open_tables(&self) -> Result<LocalTables> {
+    fn open_tables(&self, schema: &Schema) -> Result<LocalTables> {
         let open = self.kept.iter().filter(|window| matches!(window, Finished::Open(_)));
-        Ok(LocalTables::new(&Windows::new(open.map(Finished::span).collect())?))
+        Ok(LocalTables::new(schema, &Windows::new(open.map(Finished::span).collect())?))
     }
 
-    fn merge(&mut self, tables: LocalTables) -> Result<()> {
-        for table in tables.into_tables() {
-            let open = self.kept.iter_mut().find_map(|kept| match kept {
-                Finished::Open(kept) => (kept.span() == table.span()).then_some(kept),
-                Finished::Closed(..) => None,
-            });
-            if let Some(open) = open {
-                open.merge(table)?;
-            }
-        }
-        Ok(())
+    fn open(&mut self, span: Span) -> Option<&mut LocalTable> {
+        self.kept.iter_mut().find_map(|kept| match kept {
+            Finished::Open(kept) => (kept.span() == span).then_some(kept),
+            Finished::Closed(_) => None,
+        })
     }
 
     pub(super) fn set_horizon(&mut self, horizon: Duration) {
         self.before.set_horizon(horizon);
     }
 
-    pub(super) fn stored(&self) -> StoredLate<impl Serialize, &VecDeque<Finished<'static>>> {
-        (self.windows, self.before.stored(), &self.kept)
+    pub(super) fn retain(&mut self, keep: &mut dyn FnMut(&Key) -> bool) {
+        self.before.retain(keep);
+        for kept in &mut self.kept {
+            match kept {
+                Finished::Open(table) => table.retain(&mut *keep),
+                Finished::Closed(found) => found.retain(&mut *keep),
+            }
+        }
     }
 
+    pub(super) fn memory_bytes(&self) -> usize {
+        let table = |kept: &Finished| match kept {
+            Finished::Open(table) => table.memory_bytes(),
+            Finished::Closed(_) => 0,
+        };
+        self.before.history.memory_bytes() + self.kept.iter().map(table).sum::<usize>()
+    }
+
+    pub(super) fn before(&self) -> &State<D> {
+        &self.before
+    }
+
+    pub(super) fn stored(&self) -> StoredLate<&GlobalTable, &VecDeque<Finished>> {
+        (self.windows, &self.before.history, &self.kept)
+    }
+
+    /// From what was stored, and a state whose detector remembers what it did before the windows.
     pub(super) fn restore(
-        (windows, before, kept): StoredLate<StoredState<D>, VecDeque<Finished<'static>>>,
-        now: &State<D>,
+        (windows, history, kept): StoredLate<GlobalTable, VecDeque<Finished>>,
+        mut before: State<D>,
     ) -> Result<Self> {
-        let mut late = Late { windows, before: now.clone(), kept };
-        late.before.restore(before)?;
-        Ok(late)
+        before.history = history;
+        Ok(Late { windows, before, kept })
     }
 }
 
 /// What late records changed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
 pub struct Amendment {
-    /// What the source read.
+    /// What the source read, when there was one.
     pub report: Report,
     /// Records that were taken into windows learned before.
     pub merged: u64,
@@ -111,6 +134,7 @@ pub struct Amendment {
 
 /// A finding that late records changed.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Correction {
     /// The window.
     pub span: Span,
@@ -129,8 +153,8 @@ where
     /// The engine with its newest `windows` open for late records; none unless told.
     ///
     /// It then keeps their tables and the state from before them, which takes twice the memory and
-    /// learns everything twice. Only windows that the engine reads itself can be amended, not those
-    /// it [observes](Self::observe).
+    /// learns everything twice. Only windows whose tables the engine has can be amended, not those of
+    /// which it was given the summaries.
     ///
     /// # Errors
     /// When windows that were open cannot be learned for good.
@@ -152,34 +176,91 @@ where
     /// in time.
     ///
     /// # Errors
-    /// When the source fails or its dimensions are not those of the history. Nothing is amended then.
+    /// When the source fails or its roles are not those of the history. Nothing is amended then.
     pub fn amend(&mut self, source: &dyn Source) -> Result<Amendment> {
-        self.check_dimensions(source.schema())?;
-        let mut tables = self.late.as_ref().map(Late::open_tables).transpose()?.unwrap_or_default();
-        let learned = self.state.history.learned().iter().map(|span| span.end()).max();
-        let (mut merged, mut too_late, mut too_early) = (0, 0, 0);
+        let schema = source.schema();
+        let tables = self.late.as_ref().map(|late| late.open_tables(schema)).transpose()?;
+        let mut tables = tables.unwrap_or_else(|| LocalTables::new(schema, &Windows::default()));
+        tables = tables.with_limits(self.limits_of_tables());
+        let learned = self.end_of_learned();
+        let (mut too_late, mut too_early, mut failure) = (0, 0, None);
         let report = source.scan(Span::ALWAYS, &mut |record| {
-            let place = if tables.add(record) {
-                &mut merged
-            } else if learned.is_some_and(|end| record.time < end) {
-                &mut too_late
-            } else {
-                &mut too_early
-            };
-            *place += 1;
+            match tables.add(record) {
+                Ok(true) => {}
+                Ok(false) if learned.is_some_and(|end| record.time < end) => too_late += record.weight,
+                Ok(false) => too_early += record.weight,
+                Err(error) => {
+                    failure = Some(error);
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
         })?;
-
-        let mut corrections = Vec::new();
-        if let (Some(late), true) = (&mut self.late, merged > 0) {
-            let schema = Arc::new(source.schema().clone());
-            let (_, before) = late.replay(&schema)?;
-            late.merge(tables)?;
-            let (state, after) = late.replay(&schema)?;
-            self.state = state;
-            corrections = differences(before, after);
+        if let Some(error) = failure {
+            return Err(error);
         }
-        Ok(Amendment { report, merged, too_late, too_early, corrections })
+        let amendment = self.amend_tables(tables.into_tables())?;
+        Ok(Amendment { report, too_late, too_early, ..amendment })
     }
+
+    /// Takes tables of late records into the windows they belong to, as [`amend`](Self::amend) does:
+    /// those of [`Live::take_late`](peak_core::Live::take_late), say. Each holds the late records only.
+    ///
+    /// # Errors
+    /// When their roles are not those of the history. Nothing is amended then.
+    pub fn amend_tables(&mut self, tables: impl IntoIterator<Item = LocalTable>) -> Result<Amendment> {
+        let mut amendment = Amendment::default();
+        let (learned, limits) = (self.end_of_learned(), self.limits_of_tables());
+        let schema = self.state.history.schema();
+        let tables: Vec<LocalTable> = tables.into_iter().filter(|table| table.iter().len() > 0).collect();
+        for table in &tables {
+            schema.iter().try_for_each(|known| known.check_same(table.schema()))?;
+        }
+        let Some(late) = &mut self.late else {
+            for table in &tables {
+                amendment.leave_out(table, learned);
+            }
+            return Ok(amendment);
+        };
+        let mut before = None;
+        for table in tables {
+            if late.open(table.span()).is_none() {
+                amendment.leave_out(&table, learned);
+                continue;
+            }
+            if before.is_none() {
+                before = Some(late.replay()?.1);
+            }
+            amendment.merged = amendment.merged.saturating_add(records(&table));
+            if let Some(open) = late.open(table.span()) {
+                open.merge(table)?;
+                open.keep_to(limits)?;
+            }
+        }
+        if let Some(before) = before {
+            let (state, after) = late.replay()?;
+            self.state = state;
+            amendment.corrections = differences(before, after);
+        }
+        Ok(amendment)
+    }
+
+    fn end_of_learned(&self) -> Option<Timestamp> {
+        self.state.history.learned().iter().map(|span| span.end()).max()
+    }
+}
+
+impl Amendment {
+    /// Counts the records of a table that no open window takes in.
+    fn leave_out(&mut self, table: &LocalTable, learned: Option<Timestamp>) {
+        let is_late = learned.is_some_and(|end| table.span().start() < end);
+        let count = if is_late { &mut self.too_late } else { &mut self.too_early };
+        *count = count.saturating_add(records(table));
+    }
+}
+
+fn records(table: &LocalTable) -> u64 {
+    table.iter().map(|(_, tally)| tally.records()).fold(0, u64::saturating_add)
 }
 
 /// The findings that are not the same in both.
@@ -196,7 +277,7 @@ fn differences(before: Vec<Step>, after: Vec<Step>) -> Vec<Correction> {
         let same = before
             .as_ref()
             .zip(after.as_ref())
-            .is_some_and(|(a, b)| a.window == b.window && a.verdict == b.verdict);
+            .is_some_and(|(a, b)| a.summary == b.summary && a.verdict == b.verdict);
         (!same).then_some(Correction { span: place.0, key: place.1, before, after })
     };
     places.into_iter().filter_map(correction).collect()

@@ -3,10 +3,11 @@
 //! Each window is a run of variable-length integers (LEB128). The first holds flags, and how many
 //! blame fields there are; then come, unless a flag says that they are as usual, the gap between the
 //! window and the one before, the change of its length and the excess of samples over records (all
-//! zigzag); then the counts. The first window stands beside the bytes; its gap and its change are as
-//! usual.
+//! zigzag); then the counts. Where there are measures, another flag says so, and behind the counts
+//! stand how many, and of each the excess of its values over records (zigzag) and the sum, as eight
+//! bytes. The first window stands beside the bytes; its gap and its change are as usual.
 
-use super::Past;
+use super::{Past, PastLabel, PastMeasure};
 use crate::bytes::Bytes;
 use crate::{CountMoments, Span, Timestamp};
 use serde::de::Error;
@@ -62,18 +63,31 @@ impl Packed {
         let unusual = [
             start.wrapping_sub(self.last.end),
             ends.length.wrapping_sub(self.last.length),
-            past.samples.sum().wrapping_sub(past.events),
+            past.samples.sum().wrapping_sub(past.records),
         ];
-        let flags = (0..3).filter(|&i| unusual[i] != 0).fold(0, |flags, i| flags | 1 << i);
-        put(&mut entry, (past.top_blame.len() as u64) << 3 | flags);
+        let mut flags = (0..3).filter(|&i| unusual[i] != 0).fold(0, |flags, i| flags | 1 << i);
+        if !past.measures.is_empty() {
+            flags |= MEASURES;
+        }
+        put(&mut entry, (past.blame.len() as u64) << FLAGS | flags);
         for difference in unusual.into_iter().filter(|&difference| difference != 0) {
             put(&mut entry, zigzag(difference as i64));
         }
-        put(&mut entry, past.events);
+        put(&mut entry, past.records);
         put(&mut entry, past.samples.n());
         put_wide(&mut entry, past.samples.sum_of_squares());
         put(&mut entry, past.samples.max());
-        past.top_blame.iter().for_each(|&count| put(&mut entry, count));
+        for label in &past.blame {
+            put(&mut entry, label.distinct);
+            put(&mut entry, label.top);
+        }
+        if !past.measures.is_empty() {
+            put(&mut entry, past.measures.len() as u64);
+            for measure in &past.measures {
+                put(&mut entry, zigzag(measure.n.wrapping_sub(past.records) as i64));
+                entry.extend_from_slice(&measure.sum.to_le_bytes());
+            }
+        }
         if self.bytes.capacity() - self.bytes.len() < entry.len() {
             // Doubling would leave half the memory unused; a full horizon does not grow.
             self.bytes.reserve_exact(2 * entry.len());
@@ -166,6 +180,14 @@ impl Ends {
     }
 }
 
+impl<'a> FromIterator<&'a Past> for Packed {
+    fn from_iter<I: IntoIterator<Item = &'a Past>>(windows: I) -> Self {
+        let mut packed = Packed::new();
+        windows.into_iter().for_each(|past| packed.push(past));
+        packed
+    }
+}
+
 /// Unpacks windows, first to last.
 pub(super) struct Iter<'a> {
     bytes: &'a [u8],
@@ -179,6 +201,10 @@ pub(super) struct Iter<'a> {
 const GAP: u64 = 1;
 const CHANGE: u64 = 2;
 const EXCESS: u64 = 4;
+/// And that there are measures.
+const MEASURES: u64 = 8;
+/// How many flags there are.
+const FLAGS: u32 = 4;
 
 impl Iterator for Iter<'_> {
     type Item = Past;
@@ -191,13 +217,22 @@ impl Iterator for Iter<'_> {
         let length = self.last.length.wrapping_add(change as u64);
         let end = self.last.end.wrapping_add(gap as u64).wrapping_add(length);
         let ends = self.next.take().unwrap_or(Ends { end, length });
-        let (events, n) = (take(bytes)?, take(bytes)?);
+        let (records, n) = (take(bytes)?, take(bytes)?);
         let sum_of_squares = take_wide(bytes)?;
         let max = take(bytes)?;
-        let top_blame = (0..head >> 3).map(|_| take(bytes)).collect::<Option<SmallVec<_>>>()?;
-        let samples = CountMoments::from_parts(n, events.wrapping_add(excess as u64), sum_of_squares, max);
+        let label = |_| Some(PastLabel { distinct: take(bytes)?, top: take(bytes)? });
+        let blame = (0..head >> FLAGS).map(label).collect::<Option<SmallVec<_>>>()?;
+        let samples = CountMoments::from_parts(n, records.wrapping_add(excess as u64), sum_of_squares, max);
+        let count = if head & MEASURES == 0 { 0 } else { take(bytes)? };
+        let measure = |_| {
+            let n = records.wrapping_add(unzigzag(take(bytes)?) as u64);
+            let (sum, rest) = bytes.split_first_chunk()?;
+            *bytes = rest;
+            Some(f64::from_le_bytes(*sum)).filter(|sum| sum.is_finite()).map(|sum| PastMeasure { n, sum })
+        };
+        let measures = (0..count).map(measure).collect::<Option<SmallVec<_>>>()?;
         self.last = ends;
-        Some(Past { span: ends.span()?, events, samples, top_blame })
+        Some(Past { span: ends.span()?, records, samples, blame, measures })
     }
 }
 
@@ -280,17 +315,19 @@ mod tests {
 
     fn pasts() -> impl Strategy<Value = Vec<Past>> {
         let number = || prop_oneof![0..300u64, any::<u64>()];
-        let counts =
-            (number(), number(), number(), any::<u128>(), number(), prop::collection::vec(number(), 0..4));
+        let blame = (number(), number()).prop_map(|(distinct, top)| PastLabel { distinct, top });
+        let measure = (number(), -1e300..1e300f64).prop_map(|(n, sum)| PastMeasure { n, sum });
+        let more = (prop::collection::vec(blame, 0..4), prop::collection::vec(measure, 0..3));
+        let counts = (number(), number(), number(), any::<u128>(), number(), more);
         prop::collection::vec((1..Timestamp::MAX.millis(), 1..100_000_000i64, counts), 0..30).prop_map(
             |rows| {
                 let mut pasts: Vec<Past> = rows
                     .into_iter()
-                    .map(|(end, length, (events, n, sum, squares, max, top_blame))| {
+                    .map(|(end, length, (records, n, sum, squares, max, (blame, measures)))| {
                         let at = |millis| Timestamp::from_millis(millis).unwrap();
                         let span = Span::new(at((end - length).max(0)), at(end)).unwrap();
                         let samples = CountMoments::from_parts(n, sum, squares, max);
-                        Past { span, events, samples, top_blame: top_blame.into() }
+                        Past { span, records, samples, blame: blame.into(), measures: measures.into() }
                     })
                     .collect();
                 pasts.sort_by_key(Past::place);

@@ -80,6 +80,11 @@ impl Later {
         (self.form, self.length, self.hash) = (packed.form, packed.words.len(), packed.hash());
     }
 
+    /// The memory that it takes, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + size_of::<u64>() * self.words.many.capacity()
+    }
+
     pub(super) fn label(&self) -> Packed<'_> {
         let Words { few, many } = &self.words;
         let words = if self.length <= few.len() { &few[..self.length] } else { many };
