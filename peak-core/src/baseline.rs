@@ -303,7 +303,7 @@ impl GlobalTable {
     fn forget(&mut self) {
         let Some(horizon) = self.start_of_horizon() else { return };
         self.learned.drain(..self.learned.partition_point(|span| span.end() <= horizon));
-        self.baselines.retain(|baseline| {
+        self.baselines.retain(|_, baseline| {
             baseline.forget_before(horizon);
             !baseline.is_empty()
         });
