@@ -1,5 +1,6 @@
 //! Keys: ordered tuples of dimension values, of any arity.
 
+use crate::shown;
 use hashbrown::Equivalent;
 use serde::de::{DeserializeSeed, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -12,7 +13,8 @@ use std::sync::Arc;
 /// The values of all dimensions of a record, in the schema's order: what statistics are kept by.
 ///
 /// A key is four words wide and cheap to clone: the text of a short one stands in these words, that
-/// of a long one is shared. Keys order like tuples, value by value.
+/// of a long one is shared. Keys order like tuples, value by value. Values may be any text; where a key
+/// is displayed they stand on one line, see [`shown`].
 ///
 /// ```
 /// use peak_core::Key;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 /// assert_eq!(key.values().collect::<Vec<_>>(), ["malicious", "PeExeFile"]);
 /// assert!(key < Key::new(["malicious", "ZipArchiveFile"]));
 /// assert_eq!(key.to_string(), "malicious / PeExeFile");
+/// assert_eq!(Key::new(["a\nb"]).to_string(), r"a\nb");
 /// ```
 #[derive(Clone)]
 pub struct Key(Text);
@@ -130,6 +133,16 @@ impl Key {
         parts.key()
     }
 
+    /// The key that counts what found no room: [`OTHER`](Self::OTHER) in each dimension. A record with
+    /// these very values counts there, too.
+    #[must_use]
+    pub fn other(arity: usize) -> Self {
+        Key::new(std::iter::repeat_n(Self::OTHER, arity))
+    }
+
+    /// What stands in each dimension of the key that counts what found no room.
+    pub const OTHER: &'static str = "(other)";
+
     /// The values, in the schema's order.
     pub fn values(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
         // They were text when they came.
@@ -141,24 +154,26 @@ impl Key {
         Values { left: take(&mut lengths), lengths, text }
     }
 
-    /// The key that counts what found no room in a table: `(other)` in each dimension.
-    #[must_use]
-    pub fn other(arity: usize) -> Self {
-        Key::new(std::iter::repeat_n("(other)", arity))
-    }
-
-    /// The bytes that the key takes beside its own four words.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        match &self.0 {
-            Text::Short(_) => 0,
-            Text::Long(text) => text.len() + 2 * size_of::<usize>(),
-        }
-    }
-
     /// How many dimensions the key has.
     #[must_use]
     pub fn arity(&self) -> usize {
         take(&mut self.text())
+    }
+
+    /// The memory that the key takes beside its own four words, in bytes: none for a short one. A text
+    /// that several keys share is told by each.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Text::Short(_) => 0,
+            // The text follows its two counts of owners.
+            Text::Long(text) => 2 * size_of::<usize>() + text.len(),
+        }
+    }
+
+    /// How the first values compare with these; a key with fewer of them is not equal.
+    pub(crate) fn cmp_start(&self, prefix: &[&str]) -> Ordering {
+        self.bytes().take(prefix.len()).cmp(prefix.iter().map(|value| value.as_bytes()))
     }
 
     fn text(&self) -> &[u8] {
@@ -230,12 +245,15 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The values with ` / ` between them.
+/// The values with ` / ` between them, each as it is [`shown`]. A key without dimensions is `(all)`.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.arity() == 0 {
+            return f.write_str("(all)");
+        }
         for (i, value) in self.values().enumerate() {
             let separator = if i == 0 { "" } else { " / " };
-            write!(f, "{separator}{value}")?;
+            write!(f, "{separator}{}", shown(value))?;
         }
         Ok(())
     }
@@ -373,13 +391,59 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_key_is_displayed_on_one_line() {
+        assert_eq!(Key::new(["x\x1b[31m", "a\nERROR forged"]).to_string(), r"x\u{1b}[31m / a\nERROR forged");
+        assert_eq!(Key::new(["", ""]).to_string(), " / ");
+        assert_eq!(Key::new([""; 0]).to_string(), "(all)");
+        assert_eq!(Key::other(2), Key::new(["(other)", "(other)"]));
+        assert_eq!(Key::other(0), Key::new([""; 0]));
+    }
+
+    #[test]
+    fn only_long_keys_take_memory_elsewhere() {
+        assert_eq!(Key::new(["x".repeat(29)]).heap_bytes(), 0);
+        let heap = Key::new(["x".repeat(5_000)]).heap_bytes();
+        assert!((5_000..5_040).contains(&heap), "{heap}");
+    }
+
+    /// Values that are much alike: empty, with zeros at the end, and of lengths where keys and numbers
+    /// become longer.
+    fn hostile() -> impl Strategy<Value = Vec<String>> {
+        let value = prop_oneof![
+            "[\0a]{0,3}",
+            prop::sample::select(vec![27, 28, 29, 30, 31, 63, 64, 4_095, 4_096, 70_000])
+                .prop_map(|length| "a".repeat(length)),
+            "[\0a]{29}",
+            any::<String>(),
+        ];
+        prop::collection::vec(value, 0..4)
+    }
+
+    fn hash(key: &impl Hash) -> u64 {
+        let mut state = std::hash::DefaultHasher::new();
+        key.hash(&mut state);
+        state.finish()
+    }
+
     proptest! {
         #[test]
-        fn a_key_behaves_like_its_vector(a: Vec<String>, b: Vec<String>) {
+        fn a_key_behaves_like_its_vector(a in hostile(), b in hostile(), is_same: bool, part in 0..4usize) {
+            let b = if is_same { a.clone() } else { b };
             let (ka, kb) = (Key::new(&a), Key::new(&b));
             prop_assert_eq!(ka.values().collect::<Vec<_>>(), a.iter().map(String::as_str).collect::<Vec<_>>());
             prop_assert_eq!(ka.cmp(&kb), a.cmp(&b));
             prop_assert_eq!(ka == kb, a == b);
+            let values: Vec<&str> = b.iter().map(String::as_str).collect();
+            let sought = Sought::new(&values);
+            prop_assert_eq!(sought.equivalent(&ka), a == b);
+            prop_assert_eq!(hash(&sought), hash(&kb));
+            let prefix = &values[..part.min(values.len())];
+            let start = a[..part.min(a.len()).min(prefix.len())].iter().map(String::as_str);
+            prop_assert_eq!(ka.cmp_start(prefix), start.cmp(prefix.iter().copied()));
+            prop_assert_eq!(kb.cmp_start(prefix), Ordering::Equal);
+            let text = serde_json::to_string(&ka).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Key>(&text).unwrap(), ka.clone());
             let bytes = rmp_serde::to_vec(&ka).unwrap();
             prop_assert_eq!(rmp_serde::from_slice::<Key>(&bytes).unwrap(), ka);
         }

@@ -1,8 +1,9 @@
 //! Maps of keys, kept in the order of the keys.
 
 use crate::Key;
-use serde::de::{Error, MapAccess, Visitor};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,6 +14,9 @@ use std::mem;
 /// A window comes in the order of its keys, too, so it goes through the map in one walk: the next
 /// key of the window is, as a rule, the next key of the map, and often the very same allocation. No
 /// key is hashed, and as a rule none is searched. New keys are added by a single merge a window.
+///
+/// It is stored as a map; in formats for people, many of which know no keys but text, as a list of
+/// pairs.
 ///
 /// ```
 /// use peak_core::{Key, KeyMap};
@@ -79,6 +83,34 @@ impl<T> KeyMap<T> {
         self.values.iter()
     }
 
+    /// The keys whose first values are these, and what is remembered of them, in the order of the keys.
+    /// They are found in two searches.
+    ///
+    /// ```
+    /// use peak_core::{Key, KeyMap};
+    ///
+    /// let keys = [["bad", "exe"], ["bad", "zip"], ["good", "exe"]].map(Key::new);
+    /// let map: KeyMap<usize> = keys.into_iter().zip(0..).collect();
+    /// assert_eq!(map.starting_with(&["bad"]).map(|(_, &at)| at).collect::<Vec<_>>(), [0, 1]);
+    /// assert_eq!(map.starting_with(&[]).len(), 3);
+    /// ```
+    pub fn starting_with(&self, first: &[&str]) -> impl ExactSizeIterator<Item = (&Key, &T)> {
+        let start = self.keys.partition_point(|key| key.cmp_start(first) == Ordering::Less);
+        let rest = &self.keys[start..];
+        let end = start + rest.partition_point(|key| key.cmp_start(first) == Ordering::Equal);
+        self.keys[start..end].iter().zip(&self.values[start..end])
+    }
+
+    /// The memory that the map takes on the heap, in bytes: the room for keys and values, and the texts
+    /// of long keys, though others may share them. What the values hold elsewhere is the caller's to
+    /// add, as in `map.memory_bytes() + map.values().map(heap_bytes).sum::<usize>()`.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.keys.capacity() * size_of::<Key>()
+            + self.values.capacity() * size_of::<T>()
+            + self.keys.iter().map(Key::heap_bytes).sum::<usize>()
+    }
+
     /// Looks up many keys, which is fast when they come in their order.
     #[must_use]
     pub fn walk(&self) -> Walk<'_, T> {
@@ -109,10 +141,10 @@ impl<T> KeyMap<T> {
         self.add(new);
     }
 
-    /// Forgets the keys of which `keep` says so.
+    /// Keeps the keys of which `keep` says so, and forgets the others.
     pub fn retain(&mut self, mut keep: impl FnMut(&Key, &mut T) -> bool) {
-        let mut both = self.keys.iter().zip(&mut self.values);
-        let Some(first) = both.position(|(key, value)| !keep(key, value)) else { return };
+        let mut entries = self.keys.iter().zip(&mut self.values);
+        let Some(first) = entries.position(|(key, value)| !keep(key, value)) else { return };
         let mut kept = first;
         for at in first + 1..self.keys.len() {
             if keep(&self.keys[at], &mut self.values[at]) {
@@ -123,6 +155,14 @@ impl<T> KeyMap<T> {
         }
         self.keys.truncate(kept);
         self.values.truncate(kept);
+    }
+
+    /// Forgets one key, and returns what was remembered of it. Those behind it move; to forget many,
+    /// [`retain`](Self::retain) the others.
+    pub fn remove(&mut self, key: &Key) -> Option<T> {
+        let at = self.keys.binary_search(key).ok()?;
+        self.keys.remove(at);
+        Some(self.values.remove(at))
     }
 
     /// Adds keys that are not in the map.
@@ -240,18 +280,44 @@ impl<T> FromIterator<(Key, T)> for KeyMap<T> {
 
 impl<T: Serialize> Serialize for KeyMap<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.iter())
+        if serializer.is_human_readable() {
+            serializer.collect_seq(self.iter())
+        } else {
+            serializer.collect_map(self.iter())
+        }
     }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for KeyMap<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(InOrder(PhantomData))
+        let entries = InOrder(PhantomData);
+        if deserializer.is_human_readable() {
+            // What serde has put aside to find out its kind claims to be for people, whatever it is.
+            deserializer.deserialize_any(entries)
+        } else {
+            deserializer.deserialize_map(entries)
+        }
     }
 }
 
 /// Takes in the entries one by one, and refuses those out of order.
 struct InOrder<T>(PhantomData<T>);
+
+impl<T> InOrder<T> {
+    fn collect<E: Error>(mut next: impl FnMut() -> Result<Option<(Key, T)>, E>) -> Result<KeyMap<T>, E> {
+        let mut map = KeyMap::new();
+        while let Some((key, value)) = next()? {
+            if map.keys.last().is_some_and(|last| last >= &key) {
+                return Err(E::custom(format_args!("key {key:?} is out of order")));
+            }
+            map.keys.push(key);
+            map.values.push(value);
+        }
+        map.keys.shrink_to_fit();
+        map.values.shrink_to_fit();
+        Ok(map)
+    }
+}
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
     type Value = KeyMap<T>;
@@ -261,17 +327,11 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<KeyMap<T>, A::Error> {
-        let mut map = KeyMap::new();
-        while let Some((key, value)) = entries.next_entry()? {
-            if map.keys.last().is_some_and(|last| last >= &key) {
-                return Err(A::Error::custom(format_args!("key {key:?} is out of order")));
-            }
-            map.keys.push(key);
-            map.values.push(value);
-        }
-        map.keys.shrink_to_fit();
-        map.values.shrink_to_fit();
-        Ok(map)
+        Self::collect(|| entries.next_entry())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<KeyMap<T>, A::Error> {
+        Self::collect(|| entries.next_element())
     }
 }
 
@@ -322,19 +382,78 @@ mod tests {
                     prop_assert_eq!(walk.find(&key(i)), tree.get(&key(i)));
                     prop_assert_eq!(map.get(&key(i)), tree.get(&key(i)));
                 }
-                map.retain(|_, sum| *sum != gone);
-                tree.retain(|_, sum| *sum != gone);
+                if let Some(&(i, _)) = window.first() {
+                    prop_assert_eq!(map.remove(&key(i)), tree.remove(&key(i)));
+                    prop_assert_eq!(map.remove(&key(i)), None);
+                }
+                let keep = |key: &Key, sum: &mut u32| {
+                    *sum += 1;
+                    *sum != gone && *key != Key::new(["3", "7"])
+                };
+                map.retain(keep);
+                tree.retain(keep);
                 prop_assert!(map.iter().eq(&tree));
                 prop_assert_eq!(map.len(), tree.len());
             }
             let bytes = rmp_serde::to_vec(&map).unwrap();
             prop_assert_eq!(rmp_serde::from_slice::<KeyMap<u32>>(&bytes).unwrap(), map.clone());
+            let text = serde_json::to_string(&map).unwrap();
+            prop_assert_eq!(serde_json::from_str::<KeyMap<u32>>(&text).unwrap(), map.clone());
             prop_assert_eq!(tree.into_iter().collect::<KeyMap<u32>>(), map);
         }
     }
 
+    proptest! {
+        #[test]
+        fn keys_are_found_by_their_first_values(keys in prop::collection::vec(prop::collection::vec("[ab\0]{0,2}", 0..4), 0..30), first in prop::collection::vec("[ab\0]{0,2}", 0..4)) {
+            let first: Vec<&str> = first.iter().map(String::as_str).collect();
+            let map: KeyMap<usize> = keys.iter().map(Key::new).zip(0..).collect();
+            let found = map.starting_with(&first);
+            let is_found = |key: &Key| key.arity() >= first.len() && key.values().zip(&first).all(|(a, b)| a == *b);
+            let expected: Vec<_> = map.iter().filter(|(key, _)| is_found(key)).collect();
+            prop_assert_eq!(found.len(), expected.len());
+            prop_assert_eq!(found.collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn formats_for_people_get_pairs() {
+        let map: KeyMap<u8> = [(Key::new(["b", "c"]), 1), (Key::new(["a"]), 2)].into_iter().collect();
+        let text = r#"[[["a"],2],[["b","c"],1]]"#;
+        assert_eq!(serde_json::to_string(&map).unwrap(), text);
+        assert_eq!(serde_json::from_str::<KeyMap<u8>>(text).unwrap(), map);
+        // A part of something that is read before its kind is known comes back, too.
+        #[derive(Serialize, Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Keys(KeyMap<u8>),
+        }
+        let bytes = rmp_serde::to_vec(&Either::Keys(map.clone())).unwrap();
+        let Either::Keys(read) = rmp_serde::from_slice(&bytes).unwrap();
+        assert_eq!(read, map);
+    }
+
+    #[test]
+    fn memory_is_that_of_places_and_long_keys() {
+        let mut map: KeyMap<u64> = (0..100).map(|i| (key(i), 0)).collect();
+        let places = 100 * (size_of::<Key>() + size_of::<u64>());
+        assert_eq!(map.memory_bytes(), places);
+        let long = Key::new(["x".repeat(10_000)]);
+        map.share([&long]);
+        assert_eq!(map.memory_bytes(), places);
+        map.update([(&long, ())], |_, ()| Some(1));
+        assert!((places + 10_000..places + 10_700).contains(&map.memory_bytes()), "{}", map.memory_bytes());
+        assert_eq!(map.remove(&long), Some(1));
+        assert!(map.memory_bytes() < places + 700);
+        assert_eq!(KeyMap::<u64>::new().memory_bytes(), 0);
+    }
+
     #[test]
     fn stored_keys_out_of_order_are_refused() {
+        for text in [r#"[[["b"],1],[["a"],1]]"#, r#"[[["a"],1],[["a"],1]]"#] {
+            let error = serde_json::from_str::<KeyMap<u8>>(text).unwrap_err().to_string();
+            assert!(error.contains("is out of order"), "{error}");
+        }
         for keys in [["b", "a"], ["a", "a"]] {
             let mut bytes = vec![0x82];
             keys.iter().for_each(|key| bytes.extend(rmp_serde::to_vec(&([key], 1)).unwrap()[1..].iter()));

@@ -1,26 +1,35 @@
 //! Points in time, half-open spans, and the splitting of spans into windows.
 
-use crate::{Error, Result};
+use crate::{Error, Grid, Result};
 use chrono::{
-    DateTime, Days, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc,
+    DateTime, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc,
 };
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::time::Duration;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z, up to the end of the year 9999.
 ///
 /// The bounds keep every sum and difference of times in range, and turn a time in the wrong unit
-/// into an error instead of a window nobody looks at.
+/// into an error instead of a window nobody looks at. There are no operators: where a sum may leave
+/// the bounds, the method's name says what comes then. What a [`Duration`] or a foreign time has
+/// beyond whole milliseconds is cut off.
 ///
 /// ```
 /// use peak_core::Timestamp;
+/// use std::time::{Duration, SystemTime};
 ///
 /// let time = Timestamp::parse("2020-11-01T10:00:00+02:00")?;
 /// assert_eq!(time, Timestamp::from_millis(1_604_217_600_000)?);
 /// assert_eq!(time.to_string(), "2020-11-01T08:00:00Z");
 /// assert!(Timestamp::from_millis(-1).is_err());
+///
+/// let later = time.saturating_add(Duration::from_secs(90));
+/// assert_eq!(later.to_string(), "2020-11-01T08:01:30Z");
+/// assert_eq!(later.saturating_since(time), Duration::from_secs(90));
+/// assert_eq!(Timestamp::try_from(SystemTime::from(later))?, later);
 /// # Ok::<(), peak_core::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,7 +43,8 @@ impl Timestamp {
     pub const MAX: Timestamp = Timestamp(253_402_300_799_999);
 
     /// The rule that every time must satisfy, as it stands in error messages.
-    pub const RULE: &'static str = "must be a time from 1970 to 9999: an integer or RFC 3339";
+    pub const RULE: &'static str =
+        "must be a time from 1970 to 9999: RFC 3339, a date, or a number (decimals only of seconds)";
 
     /// The point `millis` milliseconds after 1970-01-01T00:00:00Z.
     ///
@@ -72,19 +82,45 @@ impl Timestamp {
     pub fn from_local(local: NaiveDateTime, zone: Tz) -> Self {
         // Far outside the bounds a time zone has no answer.
         let local = local.clamp(Self::MIN.utc().naive_utc() - DAY, Self::MAX.utc().naive_utc() + DAY);
-        let ceiling = |t: DateTime<Utc>| {
-            t.timestamp_millis() + i64::from(!t.timestamp_subsec_nanos().is_multiple_of(1_000_000))
-        };
+        let utc = local.and_utc();
+        let cut = i64::from(!utc.timestamp_subsec_nanos().is_multiple_of(1_000_000));
+        let wall = utc.timestamp_millis() + cut;
+        let local = at_millis(wall).naive_utc();
         let millis = match zone.from_local_datetime(&local) {
-            MappedLocalTime::Single(t) | MappedLocalTime::Ambiguous(t, _) => ceiling(t.to_utc()),
-            MappedLocalTime::None => ceiling(end_of_gap(local, zone)),
+            MappedLocalTime::Single(t) | MappedLocalTime::Ambiguous(t, _) => t.timestamp_millis(),
+            MappedLocalTime::None => end_of_gap(wall, zone),
         };
         Timestamp(millis.clamp(Self::MIN.0, Self::MAX.0))
     }
 
-    pub(crate) fn saturating_sub(self, duration: Duration) -> Self {
-        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Timestamp((self.0.saturating_sub(millis)).max(Self::MIN.0))
+    /// The point so much later, unless that is after [`MAX`](Self::MAX).
+    #[must_use]
+    pub fn checked_add(self, duration: Duration) -> Option<Self> {
+        Self::in_range(self.0.checked_add(whole_millis(duration))?)
+    }
+
+    /// The point so much earlier, unless that is before [`MIN`](Self::MIN).
+    #[must_use]
+    pub fn checked_sub(self, duration: Duration) -> Option<Self> {
+        Self::in_range(self.0 - whole_millis(duration))
+    }
+
+    /// The point so much later, or [`MAX`](Self::MAX) if that comes first.
+    #[must_use]
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        self.checked_add(duration).unwrap_or(Self::MAX)
+    }
+
+    /// The point so much earlier, or [`MIN`](Self::MIN) if that comes first.
+    #[must_use]
+    pub fn saturating_sub(self, duration: Duration) -> Self {
+        self.checked_sub(duration).unwrap_or(Self::MIN)
+    }
+
+    /// The time from an earlier point to this one; none if that is not earlier.
+    #[must_use]
+    pub fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
 
     fn in_range(millis: i64) -> Option<Self> {
@@ -92,28 +128,56 @@ impl Timestamp {
     }
 
     fn utc(self) -> DateTime<Utc> {
-        // Every value in range has a representation; the epoch stands for what cannot occur.
-        DateTime::from_timestamp_millis(self.0).unwrap_or(DateTime::UNIX_EPOCH)
+        at_millis(self.0)
     }
 }
 
 /// No offset from UTC exceeds it.
 const DAY: TimeDelta = TimeDelta::days(1);
 
-/// The first instant whose wall clock in `zone` is past the gap that swallowed `local`.
-fn end_of_gap(local: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
-    let shows_earlier = |t: DateTime<Utc>| t.with_timezone(&zone).naive_local() < local;
+/// What a date that has a day must be.
+const DATE_RULE: &str = "must be dates from 1970 to 9999 that the zone did not skip";
+
+/// The first point in time that a wall clock in the zone shows as this date or a later one.
+pub(crate) fn midnight(date: NaiveDate, zone: Tz) -> Timestamp {
+    Timestamp::from_local(date.and_time(NaiveTime::MIN), zone)
+}
+
+/// Times up to some days beyond the bounds have a representation; the epoch stands for what cannot
+/// occur.
+fn at_millis(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::UNIX_EPOCH)
+}
+
+fn whole_millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// How far the wall clock in `zone` is ahead of UTC at a point in time, all in milliseconds.
+pub(crate) fn ahead_of_utc(millis: i64, zone: Tz) -> i64 {
+    let offset = zone.offset_from_utc_datetime(&at_millis(millis).naive_utc()).fix();
+    i64::from(offset.local_minus_utc()) * 1000
+}
+
+/// The first point in time whose wall clock in `zone` is past the gap that swallowed `wall`. Clocks are
+/// set at whole seconds, so this is exact.
+fn end_of_gap(wall: i64, zone: Tz) -> i64 {
     // No gap exceeds a day either.
-    let (mut before, mut after) = (local.and_utc() - DAY * 2, local.and_utc() + DAY * 2);
-    while after - before > TimeDelta::milliseconds(1) {
-        let middle = before + (after - before) / 2;
-        if shows_earlier(middle) {
-            before = middle;
+    let around = 2 * DAY.num_milliseconds();
+    first_that(wall - around, wall + around, |millis| millis + ahead_of_utc(millis, zone) >= wall)
+}
+
+/// The first of `low + 1 ..= high` that `holds`, if `low` does not, `high` does, and the change is one.
+pub(crate) fn first_that(mut low: i64, mut high: i64, holds: impl Fn(i64) -> bool) -> i64 {
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if holds(middle) {
+            high = middle;
         } else {
-            after = middle;
+            low = middle;
         }
     }
-    after
+    high
 }
 
 impl TryFrom<i64> for Timestamp {
@@ -126,6 +190,46 @@ impl TryFrom<i64> for Timestamp {
 impl From<Timestamp> for i64 {
     fn from(time: Timestamp) -> i64 {
         time.0
+    }
+}
+
+impl TryFrom<SystemTime> for Timestamp {
+    type Error = Error;
+    fn try_from(time: SystemTime) -> Result<Self> {
+        match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => Self::from_millis(whole_millis(since)),
+            Err(error) => {
+                let value = format_args!("{:?} before 1970", error.duration()).to_string();
+                Err(Error::invalid("time", Self::RULE, value))
+            }
+        }
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(time: Timestamp) -> SystemTime {
+        SystemTime::UNIX_EPOCH + time.saturating_since(Timestamp::MIN)
+    }
+}
+
+impl TryFrom<DateTime<Utc>> for Timestamp {
+    type Error = Error;
+    fn try_from(time: DateTime<Utc>) -> Result<Self> {
+        Self::in_range(time.timestamp_millis()).ok_or_else(|| Error::invalid("time", Self::RULE, time))
+    }
+}
+
+impl From<Timestamp> for DateTime<Utc> {
+    fn from(time: Timestamp) -> DateTime<Utc> {
+        time.utc()
+    }
+}
+
+/// The same as [`Timestamp::parse`].
+impl FromStr for Timestamp {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
     }
 }
 
@@ -214,7 +318,8 @@ fn read_text(text: &str) -> Option<Timestamp> {
     Timestamp::in_range(millis)
 }
 
-/// A half-open span of time: `start` belongs to it, `end` does not.
+/// A half-open span of time: `start` belongs to it, `end` does not, unless it is the end of time,
+/// [`Timestamp::MAX`], which would belong to no span otherwise.
 ///
 /// ```
 /// use peak_core::{Span, Timestamp};
@@ -224,6 +329,7 @@ fn read_text(text: &str) -> Option<Timestamp> {
 /// assert!(noon.contains(at("2020-11-01T12:00:00Z")));
 /// assert!(!noon.contains(at("2020-11-01T13:00:00Z")));
 /// assert!(Span::new(noon.end(), noon.start()).is_err());
+/// assert_eq!(noon.to_string().parse::<Span>()?, noon);
 /// # Ok::<(), peak_core::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -249,10 +355,31 @@ impl Span {
         }
     }
 
+    /// The span of this length from `start` on.
+    ///
+    /// ```
+    /// use peak_core::{Span, Timestamp};
+    /// use std::time::Duration;
+    ///
+    /// let minute = Span::starting(Timestamp::parse("2020-11-01")?, Duration::from_secs(60))?;
+    /// assert_eq!(minute.to_string(), "2020-11-01T00:00:00Z to 2020-11-01T00:01:00Z");
+    /// # Ok::<(), peak_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the length is less than a millisecond, or the span ends after [`Timestamp::MAX`].
+    pub fn starting(start: Timestamp, length: Duration) -> Result<Self> {
+        let end = start.checked_add(length).filter(|&end| start < end);
+        end.map(|end| Span { start, end }).ok_or_else(|| {
+            let rule = "must last at least 1 ms and end by the year 9999";
+            Error::invalid("span", rule, format_args!("{length:?} from {start}"))
+        })
+    }
+
     /// The UTC days from the first date to just before the second, both as `YYYY-MM-DD`.
     ///
     /// # Errors
-    /// When a date cannot be read or the first is not before the second.
+    /// When a date cannot be read; otherwise as in [`Windows::local_days`].
     pub fn days(first: &str, end: &str) -> Result<Windows> {
         Self::local_days(first, end, Tz::UTC)
     }
@@ -260,7 +387,8 @@ impl Span {
     /// The days of a time zone from the first date to just before the second, both as `YYYY-MM-DD`.
     ///
     /// A day lasts from midnight to midnight on the wall clock: 23 or 25 hours when daylight saving
-    /// time begins or ends. Where midnight is skipped, the day begins with its first instant.
+    /// time begins or ends. Where midnight is skipped, the day begins with its first instant; where it
+    /// comes twice, with the first. A date that the zone skipped as a whole has no day.
     ///
     /// ```
     /// use peak_core::{Span, Tz};
@@ -272,7 +400,7 @@ impl Span {
     /// ```
     ///
     /// # Errors
-    /// When a date cannot be read or the first is not before the second.
+    /// When a date cannot be read; otherwise as in [`Windows::local_days`].
     pub fn local_days(first: &str, end: &str, zone: Tz) -> Result<Windows> {
         let date = |field: &str, text: &str| {
             NaiveDate::parse_from_str(text, "%Y-%m-%d")
@@ -302,7 +430,7 @@ impl Span {
     /// Whether the point in time lies in the span.
     #[must_use]
     pub fn contains(self, time: Timestamp) -> bool {
-        self.start <= time && time < self.end
+        self.start <= time && (time < self.end || self.end == Timestamp::MAX)
     }
 
     /// Whether the two spans share a point in time.
@@ -331,6 +459,23 @@ impl fmt::Display for Span {
     }
 }
 
+/// Two times as [`Timestamp::parse`] reads them, with ` to ` between them.
+impl FromStr for Span {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match text.split_once(" to ") {
+            Some((start, end)) => Span::new(start.parse()?, end.parse()?),
+            None => Err(Error::invalid("span", r#"must be two times with " to " between them"#, text)),
+        }
+    }
+}
+
+/// The span between two points, as far as time goes. `start` lies before the end of time, and `end`
+/// after its beginning and after `start`.
+pub(crate) fn bounded(start: i64, end: i64) -> Span {
+    Span { start: Timestamp(start.max(Timestamp::MIN.0)), end: Timestamp(end.min(Timestamp::MAX.0)) }
+}
+
 /// Windows: spans in order of time, none overlapping another. Gaps between them are allowed.
 ///
 /// It reads like a slice of [`Span`]s:
@@ -345,10 +490,14 @@ impl fmt::Display for Span {
 /// }
 /// # Ok::<(), peak_core::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Span>")]
 pub struct Windows(Vec<Span>);
 
 impl Windows {
+    /// The most windows that a span is cut into.
+    pub const MOST: usize = 1_000_000;
+
     /// These spans as windows.
     ///
     /// # Errors
@@ -366,15 +515,14 @@ impl Windows {
     /// The span cut into windows of equal length from its start on; the last may be shorter.
     ///
     /// # Errors
-    /// When the length is less than a millisecond, or so small that a million windows would not do.
+    /// When the length is less than a millisecond, or so small that [`MOST`](Self::MOST) windows would
+    /// not do.
     pub fn every(span: Span, length: Duration) -> Result<Self> {
-        const MOST: u128 = 1_000_000;
-        let step = length.as_millis();
-        if step == 0 || span.duration().as_millis().div_ceil(step) > MOST {
-            let rule = format!("must be at least 1 ms and cut the span into at most {MOST} windows");
+        let step = whole_millis(length);
+        if step == 0 || (span.end.0 - span.start.0 - 1) / step >= Self::MOST as i64 {
+            let rule = format!("must be at least 1 ms and cut the span into at most {} windows", Self::MOST);
             return Err(Error::invalid("window length", rule, format_args!("{length:?}")));
         }
-        let step = i64::try_from(step).unwrap_or(i64::MAX);
         let starts = std::iter::successors(Some(span.start), |&Timestamp(start)| {
             start.checked_add(step).map(Timestamp).filter(|&next| next < span.end)
         });
@@ -382,10 +530,12 @@ impl Windows {
         Ok(Windows(starts.map(|start| Span { start, end: end(start) }).collect()))
     }
 
-    /// The days of a time zone from one date to just before another; see [`Span::local_days`].
+    /// The days of a time zone from one date to just before another; see [`Span::local_days`]. Dates
+    /// that the zone skipped are left out.
     ///
     /// # Errors
-    /// When `first` is not before `end`, or a day lies outside the years 1970 to 9999.
+    /// When `first` is not before `end`, a day lies outside the years 1970 to 9999, or the zone skipped
+    /// all of them.
     pub fn local_days(first: NaiveDate, end: NaiveDate, zone: Tz) -> Result<Self> {
         if first >= end {
             return Err(Error::invalid(
@@ -394,8 +544,17 @@ impl Windows {
                 format_args!("{first} to {end}"),
             ));
         }
-        let dates = first.iter_days().take_while(|date| *date < end);
-        Windows::new(dates.map(|date| Self::local_day(date, zone)).collect::<Result<_>>()?)
+        let (second, last) = (first.succ_opt().unwrap_or(end), end.pred_opt().unwrap_or(first));
+        if midnight(second, zone) == Timestamp::MIN || midnight(last, zone) == Timestamp::MAX {
+            return Err(Error::invalid("days", DATE_RULE, format_args!("{first} to {end} in {zone}")));
+        }
+        let dates = first.iter_days().take_while(|date| *date <= end);
+        let mut starts: Vec<Timestamp> = dates.map(|date| midnight(date, zone)).collect();
+        starts.dedup();
+        if starts.len() == 1 {
+            return Err(Error::invalid("days", DATE_RULE, format_args!("{first} to {end} in {zone}")));
+        }
+        Ok(Windows(starts.windows(2).map(|pair| Span { start: pair[0], end: pair[1] }).collect()))
     }
 
     /// The day that a wall clock in the zone shows as `date`.
@@ -403,9 +562,31 @@ impl Windows {
     /// # Errors
     /// When it lies outside the years 1970 to 9999, or the zone skipped the whole date.
     pub fn local_day(date: NaiveDate, zone: Tz) -> Result<Span> {
-        let midnight = |date: NaiveDate| Timestamp::from_local(date.and_time(NaiveTime::MIN), zone);
-        let next = date.checked_add_days(Days::new(1)).unwrap_or(date);
-        Span::new(midnight(date), midnight(next))
+        let next = date.succ_opt().unwrap_or(date);
+        let (start, end) = (midnight(date, zone), midnight(next, zone));
+        if start < end {
+            Ok(Span { start, end })
+        } else {
+            Err(Error::invalid("day", DATE_RULE, format_args!("{date} in {zone}")))
+        }
+    }
+
+    /// The hours of a wall clock in the zone, from one date to just before another; see
+    /// [`Grid::hours`].
+    ///
+    /// # Errors
+    /// As in [`local_days`](Self::local_days), or when there are more than [`MOST`](Self::MOST) hours.
+    pub fn local_hours(first: NaiveDate, end: NaiveDate, zone: Tz) -> Result<Self> {
+        match Self::local_days(first, end, zone)?.hull() {
+            Some(days) => Grid::hours(zone).windows(days),
+            None => Ok(Windows::default()),
+        }
+    }
+
+    /// The window that holds this point in time.
+    #[must_use]
+    pub fn window_of(&self, time: Timestamp) -> Option<Span> {
+        self.find(time).map(|index| self.0[index])
     }
 
     /// The window that holds this point in time, as an index.
@@ -444,6 +625,13 @@ impl Windows {
     #[must_use]
     pub fn hull(&self) -> Option<Span> {
         Some(Span { start: self.0.first()?.start, end: self.0.last()?.end })
+    }
+}
+
+impl TryFrom<Vec<Span>> for Windows {
+    type Error = Error;
+    fn try_from(spans: Vec<Span>) -> Result<Self> {
+        Windows::new(spans)
     }
 }
 
@@ -543,15 +731,93 @@ mod tests {
 
     #[test]
     fn a_skipped_midnight_starts_the_day_at_its_first_instant() {
-        let day = Span::local_days("2018-11-04", "2018-11-05", Tz::America__Sao_Paulo).unwrap()[0];
-        assert_eq!(day.start().to_string(), "2018-11-04T03:00:00Z");
-        assert_eq!(day.start().local(Tz::America__Sao_Paulo).to_string(), "2018-11-04 01:00:00");
+        for (date, zone, start) in [
+            ("2018-11-04", Tz::America__Sao_Paulo, "2018-11-04T03:00:00Z"),
+            ("2025-04-25", Tz::Africa__Cairo, "2025-04-24T22:00:00Z"),
+            ("2025-09-07", Tz::America__Santiago, "2025-09-07T04:00:00Z"),
+        ] {
+            let day = Windows::local_day(date.parse().unwrap(), zone).unwrap();
+            assert_eq!(day.start().to_string(), start);
+            assert_eq!(day.start().local(zone).to_string(), format!("{date} 01:00:00"));
+        }
     }
 
     #[test]
-    fn a_date_that_a_zone_skipped_is_an_error() {
-        let error = Span::local_days("2011-12-30", "2011-12-31", Tz::Pacific__Apia).unwrap_err();
-        assert!(error.to_string().contains("must start before it ends"), "{error}");
+    fn a_date_that_a_zone_skipped_has_no_day() {
+        let days = |first, end| Span::local_days(first, end, Tz::Pacific__Apia);
+        let error = days("2011-12-30", "2011-12-31").unwrap_err().to_string();
+        let rule = "must be dates from 1970 to 9999 that the zone did not skip";
+        assert_eq!(error, format!(r#"days: {rule}, got "2011-12-30 to 2011-12-31 in Pacific/Apia""#));
+        let date = NaiveDate::from_ymd_opt(2011, 12, 30).unwrap();
+        let error = Windows::local_day(date, Tz::Pacific__Apia).unwrap_err().to_string();
+        assert_eq!(error, format!(r#"day: {rule}, got "2011-12-30 in Pacific/Apia""#));
+        let around = days("2011-12-29", "2012-01-01").unwrap();
+        let shown: Vec<_> =
+            around.iter().map(|day| day.start().local(Tz::Pacific__Apia).to_string()).collect();
+        assert_eq!(shown, ["2011-12-29 00:00:00", "2011-12-31 00:00:00"]);
+        assert_eq!(around[0].end(), around[1].start());
+    }
+
+    #[test]
+    fn days_outside_of_time_are_refused() {
+        for (first, end) in
+            [("1969-12-31", "1970-01-02"), ("9999-12-31", "+10000-01-02"), ("1600-01-01", "1700-01-01")]
+        {
+            let error = Span::days(first, end).unwrap_err().to_string();
+            assert!(error.starts_with("days: must be dates from 1970 to 9999"), "{error}");
+        }
+        assert_eq!(Span::days("9999-12-31", "+10000-01-01").unwrap()[0].end(), Timestamp::MAX);
+        let first = Span::local_days("1969-12-31", "1970-01-01", Tz::America__New_York).unwrap();
+        assert_eq!(first[0].to_string(), "1970-01-01T00:00:00Z to 1970-01-01T05:00:00Z");
+    }
+
+    #[test]
+    fn sums_of_times_end_at_the_bounds() {
+        let (second, noon) = (Duration::from_secs(1), at("2020-11-01T12:00:00Z"));
+        assert_eq!(noon.checked_add(second), Some(at("2020-11-01T12:00:01Z")));
+        assert_eq!(noon.checked_sub(second), Some(at("2020-11-01T11:59:59Z")));
+        assert_eq!(noon.saturating_add(Duration::from_micros(1_999)), at("2020-11-01T12:00:00.001Z"));
+        for length in [second, Duration::MAX] {
+            assert_eq!(
+                (Timestamp::MAX.checked_add(length), Timestamp::MIN.checked_sub(length)),
+                (None, None)
+            );
+            assert_eq!(Timestamp::MAX.saturating_add(length), Timestamp::MAX);
+            assert_eq!(Timestamp::MIN.saturating_sub(length), Timestamp::MIN);
+        }
+        assert_eq!(noon.saturating_since(noon.saturating_sub(second)), second);
+        assert_eq!(noon.saturating_since(Timestamp::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn foreign_times_are_cut_to_milliseconds_and_checked() {
+        let since = |nanos| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos);
+        assert_eq!(Timestamp::try_from(since(1_999_999)).unwrap(), Timestamp(1));
+        let error = Timestamp::try_from(SystemTime::UNIX_EPOCH - Duration::from_nanos(1)).unwrap_err();
+        assert!(error.to_string().ends_with(r#"got "1ns before 1970""#), "{error}");
+        let utc = |nanos| DateTime::from_timestamp_nanos(nanos);
+        assert_eq!(Timestamp::try_from(utc(1_999_999)).unwrap(), Timestamp(1));
+        assert!(Timestamp::try_from(utc(-1)).is_err());
+        assert!(Timestamp::try_from(DateTime::<Utc>::MAX_UTC).is_err());
+        assert_eq!(DateTime::from(Timestamp::MAX).timestamp_millis(), Timestamp::MAX.0);
+    }
+
+    #[test]
+    fn the_end_of_time_belongs_to_the_spans_that_end_there() {
+        assert!(Span::ALWAYS.contains(Timestamp::MAX));
+        let days = Span::days("9999-12-30", "+10000-01-01").unwrap();
+        assert_eq!(days.find(Timestamp::MAX), Some(1));
+        assert!(!days[0].contains(days[1].start()));
+    }
+
+    #[test]
+    fn stored_windows_are_checked() {
+        let days = Span::days("2021-09-01", "2021-09-04").unwrap();
+        let text = serde_json::to_string(&days).unwrap();
+        assert_eq!(serde_json::from_str::<Windows>(&text).unwrap(), days);
+        for text in ["[[0,2],[1,3]]", "[[1,2],[0,1]]", "[[1,1]]", "[[-1,1]]"] {
+            assert!(serde_json::from_str::<Windows>(text).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -572,6 +838,12 @@ mod tests {
         let error = Span::days("2021-01-02", "2021-01-02").unwrap_err().to_string();
         assert_eq!(error, r#"days: must start before they end, got "2021-01-02 to 2021-01-02""#);
         assert!(Span::days("2021-1x-02", "2021-01-03").unwrap_err().to_string().contains("YYYY-MM-DD"));
+        let error = "2021-01-02".parse::<Span>().unwrap_err().to_string();
+        assert_eq!(error, r#"span: must be two times with " to " between them, got "2021-01-02""#);
+        for (start, length) in [(Timestamp::MIN, Duration::from_micros(999)), (Timestamp::MAX, Duration::MAX)]
+        {
+            assert!(Span::starting(start, length).is_err(), "{length:?} from {start}");
+        }
         assert!(Windows::every(Span::ALWAYS, Duration::from_secs(1)).is_err());
         assert!(Windows::every(Span::ALWAYS, Duration::ZERO).is_err());
     }
@@ -586,13 +858,18 @@ mod tests {
             prop_assert_eq!(Windows::new(windows.to_vec()).unwrap(), windows.clone());
             let time = Timestamp(probe);
             prop_assert_eq!(windows.find(time).is_some(), span.contains(time));
+            prop_assert_eq!(windows.window_of(time), windows.find(time).map(|i| windows[i]));
             prop_assert!(windows.find(time).is_none_or(|i| windows[i].contains(time)));
         }
 
         #[test]
         fn times_survive_their_text(millis in 0..=Timestamp::MAX.0) {
             let time = Timestamp(millis);
-            prop_assert_eq!(Timestamp::parse(&time.to_string()).unwrap(), time);
+            prop_assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
+            prop_assert_eq!(Timestamp::try_from(SystemTime::from(time)).unwrap(), time);
+            prop_assert_eq!(Timestamp::try_from(DateTime::from(time)).unwrap(), time);
+            let span = bounded(millis - 1, millis + 1);
+            prop_assert_eq!(span.to_string().parse::<Span>().unwrap(), span);
             prop_assert_eq!(Timestamp::from_local(time.local(Tz::UTC), Tz::UTC), time);
         }
     }

@@ -254,7 +254,7 @@ impl Calibrated {
 
     /// Forgets the keys without records since.
     pub(crate) fn forget_before(&mut self, horizon: Timestamp) {
-        self.memory.keys.retain(|known| known.seen() > horizon);
+        self.memory.keys.retain(|_, known| known.seen() > horizon);
     }
 
     pub(crate) fn learn_all(&mut self, together: &[Observation<'_>]) {

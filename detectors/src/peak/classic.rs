@@ -309,7 +309,7 @@ impl Classic {
     pub(crate) fn forget_before(&mut self, horizon: Timestamp) {
         if self.keeping == Keeping::WithinHorizon {
             let horizon = horizon.local(self.zone);
-            self.rows.retain(|row| row.end > horizon);
+            self.rows.retain(|_, row| row.end > horizon);
         }
     }
 
