@@ -69,7 +69,7 @@ pub use error::{Error, ErrorKind, Position, Rejection, Result};
 pub use exact::ExactSum;
 pub use key::Key;
 pub use key_map::{KeyMap, Walk};
-pub use merge::Merge;
+pub use merge::{Combine, Merge};
 pub use moments::{CountMoments, Moments};
 pub use record::Record;
 pub use schema::{Schema, SchemaBuilder};

@@ -346,7 +346,7 @@ impl Counter<'_> {
         };
         std::hint::black_box(pending.map(touch).fold(0, u64::wrapping_add));
         for (place, sample) in self.places.drain(..).zip(&self.samples) {
-            self.tables.change(place, |tally| tally.samples_mut().add_later(sample));
+            self.tables.change(place, |tally| _ = tally.samples_mut().add_later(sample, 1));
         }
         self.tables.keep_to_budget();
     }

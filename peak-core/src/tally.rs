@@ -1,6 +1,6 @@
 //! The counting of one key in one window.
 
-use crate::{Counts, Merge, Moments, Record, Window};
+use crate::{Combine, Counts, Merge, Moments, Record, Window};
 use serde::{Deserialize, Serialize};
 
 /// One key in one window, still being counted: records, samples, blame and measures.
@@ -20,7 +20,7 @@ impl Tally {
     pub fn add(&mut self, record: &Record<'_>) {
         self.add_all_but_sample(record);
         if let Some(sample) = record.sample {
-            self.samples.add(sample);
+            self.samples.add(sample, 1);
         }
     }
 
@@ -31,7 +31,7 @@ impl Tally {
         }
         for (counts, value) in self.blame.iter_mut().zip(record.blame) {
             if let Some(value) = value {
-                counts.add(value);
+                counts.add(value, 1);
             }
         }
         if self.measures.len() < record.measures.len() {
@@ -109,12 +109,12 @@ impl Tally {
 impl Merge for Tally {
     fn merge(&mut self, other: &Self) {
         self.events = self.events.saturating_add(other.events);
-        self.samples.merge(&other.samples);
+        self.samples.combine(&other.samples);
         if self.blame.len() < other.blame.len() {
             self.blame.resize_with(other.blame.len(), Counts::default);
         }
         for (counts, more) in self.blame.iter_mut().zip(&other.blame) {
-            counts.merge(more);
+            counts.combine(more);
         }
         if self.measures.len() < other.measures.len() {
             self.measures.resize_with(other.measures.len(), Moments::default);
