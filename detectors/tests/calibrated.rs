@@ -103,8 +103,8 @@ fn estimates_are_held_against_wider_predictions() {
     }
     let uncertainty = {
         let mut counts = Counts::default();
-        (0..3_000).for_each(|i| counts.add(&format!("{i:040x}")));
-        (0..60).for_each(|i| (0..=i).for_each(|_| counts.add(&format!("often {i}"))));
+        (0..3_000).for_each(|i| _ = counts.add(&format!("{i:040x}"), 1));
+        (0..60).for_each(|i| _ = counts.add(&format!("often {i}"), i + 1));
         while counts.bound() {}
         counts.uncertainty()
     };

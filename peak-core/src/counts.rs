@@ -1,13 +1,16 @@
 //! How often each label occurred: exactly, or within stated bounds in bounded memory.
 
+mod distinct;
 mod label;
 mod labels;
 mod sketch;
 
-use crate::{CountMoments, LabelCount, Merge};
+use crate::{Combine, CountMoments, LabelCount};
 pub(crate) use label::Later;
 use label::{Packed, Words};
-use labels::{Entry, Labels};
+use labels::{Entry, Labels, MOST};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sketch::Sketch;
 use smallvec::SmallVec;
@@ -25,7 +28,8 @@ use std::fmt;
 /// for label in ["b", "a", "b"] {
 ///     counts.add(label, 1);
 /// }
-/// assert_eq!((counts.get("b"), counts.get("z"), counts.distinct()), (2, 0, 2));
+/// counts.add("b", 10);
+/// assert_eq!((counts.get("b"), counts.get("z"), counts.distinct()), (12, 0, 2));
 /// assert_eq!(counts.top(1)[0].label, "b");
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,25 +48,31 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// Counts one occurrence.
-    pub fn add(&mut self, label: &str, more: u64) -> usize {
-        let before = self.heap_bytes();
+    /// Counts so many occurrences of a label; none change nothing. The count of a label saturates at
+    /// 2⁵⁶ − 1. Returns by how many bytes the memory grew, which is 0 for most labels that are known, and
+    /// negative when bounded counts drop labels.
+    pub fn add(&mut self, label: &str, count: u64) -> isize {
         let mut words = Words::default();
         let label = Packed::new(label, &mut words);
+        self.add_packed(label, || label.hash(), count)
+    }
+
+    /// As [`add`](Self::add).
+    pub(crate) fn add_later(&mut self, later: &Later, count: u64) -> isize {
+        self.add_packed(later.label(), || later.hash, count)
+    }
+
+    fn add_packed(&mut self, label: Packed<'_>, hash: impl Fn() -> u64, count: u64) -> isize {
         match &mut self.0 {
-            Store::Exact(labels) => labels.add(label, || label.hash(), more, more),
-            Store::Bounded(sketch) => sketch.add(label, more),
+            _ if count == 0 => 0,
+            Store::Exact(labels) => labels.add(label, hash, count, count) as isize,
+            Store::Bounded(sketch) => sketch.add(label, hash, count),
         }
         self.heap_bytes().saturating_sub(before)
     }
 
-    pub(crate) fn add_later(&mut self, later: &Later, more: u64) -> usize {
-        let before = self.heap_bytes();
-        match &mut self.0 {
-            Store::Exact(labels) => labels.add(later.label(), || later.hash, more, more),
-            Store::Bounded(sketch) => sketch.add(later.label(), more),
-        }
-        self.heap_bytes().saturating_sub(before)
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.memory_bytes() - size_of::<Self>()
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
@@ -190,9 +200,10 @@ impl Counts {
     }
 }
 
-/// Exact counts stay exact only among themselves. Bounded counts take the larger of the two errors.
-impl Merge for Counts {
-    fn merge(&mut self, other: &Self) {
+/// Exact counts stay exact among themselves. Bounded counts take the larger of the two relative errors,
+/// and the sum of both surpluses.
+impl Combine for Counts {
+    fn combine(&mut self, other: &Self) {
         match (&mut self.0, &other.0) {
             (Store::Exact(labels), Store::Exact(other)) => labels.merge(other),
             (Store::Bounded(sketch), Store::Exact(other)) => sketch.add_all(other),
@@ -203,6 +214,10 @@ impl Merge for Counts {
                 self.0 = Store::Bounded(sketch);
             }
         }
+    }
+
+    fn is_exact(&self) -> bool {
+        matches!(self.0, Store::Exact(_))
     }
 }
 
@@ -258,22 +273,44 @@ impl fmt::Display for Uncertainty {
     }
 }
 
-/// Stored as a map.
+/// Stored as a list of labels and their counts, in the order of the labels: equal counts are stored as
+/// the same bytes.
 impl Serialize for Labels {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut sorted: Vec<_> = self.iter().map(|entry| (entry.label.unpack(), entry.count)).collect();
-        sorted.sort_unstable();
-        sorted.serialize(serializer)
+        let mut list = serializer.serialize_seq(Some(self.len()))?;
+        let mut sorted: Vec<Entry<'_>> = self.iter().collect();
+        sorted.sort_unstable_by(|a, b| a.label.cmp(&b.label));
+        sorted.iter().try_for_each(|entry| list.serialize_element(&(entry.label.unpack(), entry.count)))?;
+        list.end()
     }
 }
 
 impl<'de> Deserialize<'de> for Labels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let stored = Vec::<(String, u64)>::deserialize(deserializer)?;
+        deserializer.deserialize_seq(Stored)
+    }
+}
+
+struct Stored;
+
+impl<'de> Visitor<'de> for Stored {
+    type Value = Labels;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("labels and their counts")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Labels, A::Error> {
         let (mut labels, mut words) = (Labels::default(), Words::default());
-        for (label, count) in stored {
-            let label = Packed::new(&label, &mut words);
+        while let Some((label, count)) = list.next_element::<(String, u64)>()? {
+            if !(1..=MOST).contains(&count) {
+                return Err(A::Error::custom(format_args!("counts must be from 1 to {MOST}")));
+            }
+            let (label, before) = (Packed::new(&label, &mut words), labels.len());
             labels.add(label, || label.hash(), count, count);
+            if labels.len() == before {
+                return Err(A::Error::custom("each label must be counted once"));
+            }
         }
         Ok(labels)
     }
@@ -289,10 +326,12 @@ mod tests {
 
     fn counted<'a>(labels: impl IntoIterator<Item = &'a String>) -> (Counts, Truth) {
         let (mut counts, mut truth) = (Counts::default(), Truth::new());
+        let mut memory = counts.memory_bytes() as isize;
         for label in labels {
-            counts.add(label, 1);
+            memory += counts.add(label, 1);
             *truth.entry(label.clone()).or_default() += 1;
         }
+        assert_eq!(counts.memory_bytes() as isize, memory);
         (counts, truth)
     }
 
@@ -338,7 +377,7 @@ mod tests {
         let mut halves = parts.each_ref().map(|part| counted(part).0);
         halves.iter_mut().for_each(|half| assert!(half.bound()));
         let [mut merged, other] = halves;
-        merged.merge(&other);
+        merged.combine(&other);
 
         let mut bounded = exact.clone();
         for _ in 0..9 {
@@ -357,6 +396,71 @@ mod tests {
         assert!(bounded.memory_bytes() < exact.memory_bytes() / 200);
     }
 
+    /// foldhash under a known seed multiplies by `word ^ seed`, so words that equal what it has come to
+    /// so far make all that follow the same.
+    pub(super) fn crafted(seed: u64, i: u64) -> String {
+        const SHARED: u64 = 0xc0ac_29b7_c97c_50dd;
+        let folded = |x: u64, y: u64| {
+            let product = u128::from(x) * u128::from(y);
+            product as u64 ^ (product >> 64) as u64
+        };
+        let first = 0x0123_4567_89ab_cdef_u64;
+        let sponge = 5 | u128::from(first) << 8;
+        let state = folded(sponge as u64 ^ seed, (sponge >> 64) as u64 ^ SHARED);
+        format!("{first:016x}{state:016x}{i:08x}")
+    }
+
+    #[test]
+    fn crafted_labels_are_estimated_like_others() {
+        for seed in [0, 0x7065_616b ^ 0x082e_fa98_ec4e_6c89] {
+            let mut counts = counted(&(0..30_000).map(|i| crafted(seed, i)).collect::<Vec<_>>()).0;
+            while counts.bound() {
+                let (moments, uncertainty) = (counts.moments(), counts.uncertainty().unwrap());
+                let error = |estimate: f64| (estimate / 30_000.0 - 1.0).abs();
+                assert!(error(moments.n() as f64) < 4.0 * uncertainty.distinct(), "{moments:?}");
+                let squares = error(moments.sum_of_squares() as f64);
+                assert!(squares < 4.0 * uncertainty.sum_of_squares(), "{moments:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_label_that_occurs_often_at_once_is_one_that_occurs_often() {
+        let (mut at_once, mut one_by_one) = (Counts::default(), Counts::default());
+        for part in 0..2 {
+            for i in 0..2_000u64 {
+                let label = format!("{i:040x}");
+                at_once.add(&label, i % 7);
+                (0..i % 7).for_each(|_| _ = one_by_one.add(&label, 1));
+            }
+            // Bounded counts may drop a label before it has occurred as often as it will.
+            assert!(part == 1 || at_once == one_by_one);
+            assert_eq!(at_once.moments().n(), one_by_one.moments().n());
+            assert_eq!(at_once.moments().sum(), one_by_one.moments().sum());
+            assert_eq!(at_once.moments().sum_of_squares(), one_by_one.moments().sum_of_squares());
+            assert_eq!((at_once.bound(), one_by_one.bound()), (true, true));
+        }
+    }
+
+    #[test]
+    fn hostile_weights_saturate() {
+        let mut counts = counted(&(0..1_000).map(|i| format!("{i:040x}")).collect::<Vec<_>>()).0;
+        for _ in 0..2 {
+            for i in 990..1_010 {
+                counts.add(&format!("{i:040x}"), u64::MAX);
+            }
+            assert_eq!(counts.get(&format!("{:040x}", 1_000)), MOST);
+            assert_eq!(counts.top(1)[0].count, MOST);
+            let mut twice = counts.clone();
+            twice.combine(&counts);
+            for stored in [&counts, &twice] {
+                let bytes = rmp_serde::to_vec(stored).unwrap();
+                assert_eq!(&rmp_serde::from_slice::<Counts>(&bytes).unwrap(), stored);
+            }
+            counts.bound();
+        }
+    }
+
     #[test]
     fn labels_that_share_a_counter_cancel() {
         let mut counts = counted(&(0..100_000).map(|i| format!("{i:040x}")).collect::<Vec<_>>()).0;
@@ -371,10 +475,9 @@ mod tests {
     fn bounded_counts_do_not_grow() {
         let (mut counts, _) = counted(&heavy_tailed(0));
         while counts.bound() {}
-        let before = counts.memory_bytes();
-        heavy_tailed(1).iter().for_each(|label| {
-            counts.add(label, 1);
-        });
+        let (before, mut grown) = (counts.memory_bytes(), 0);
+        heavy_tailed(1).iter().for_each(|label| grown += counts.add(label, 1));
+        assert_eq!(counts.memory_bytes() as isize, before as isize + grown);
         assert!(
             counts.memory_bytes() <= 2 * before && counts.memory_bytes() < 4_000,
             "{}",
@@ -424,7 +527,7 @@ mod tests {
 
             let (left, right) = labels.split_at(cut.min(labels.len()));
             let [mut left, right] = [left, right].map(|part| counted(part).0);
-            left.merge(&right);
+            left.combine(&right);
             prop_assert_eq!(&left, &counts);
             let stored = rmp_serde::to_vec(&counts).unwrap();
             prop_assert_eq!(rmp_serde::from_slice::<Counts>(&stored).unwrap(), counts);
@@ -438,13 +541,45 @@ mod tests {
                 (0..times).for_each(|_| {
                     counts.bound();
                 });
-                merged.merge(&counts);
-                part.iter().for_each(|label| { merged.add(label, 1); });
+                merged.combine(&counts);
+                part.iter().for_each(|label| _ = merged.add(label, 1));
             }
             let twice = parts.iter().flatten().chain(parts.iter().flatten());
             assert_within_bounds(&merged, &counted(twice).1);
             let stored = rmp_serde::to_vec(&merged).unwrap();
             prop_assert_eq!(rmp_serde::from_slice::<Counts>(&stored).unwrap(), merged);
+        }
+
+        /// What loads of damaged bytes keeps to what it says of itself.
+        #[test]
+        fn damaged_counts_are_refused_or_whole(labels in labels(), bounded: bool, flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+            let mut counts = counted(&labels).0;
+            if bounded {
+                while counts.bound() {}
+            }
+            let mut stored = rmp_serde::to_vec(&counts).unwrap();
+            for (at, byte) in flips {
+                let at = at.index(stored.len());
+                stored[at] = byte;
+            }
+            if let Ok(mut loaded) = rmp_serde::from_slice::<Counts>(&stored) {
+                let stored = rmp_serde::to_vec(&loaded).unwrap();
+                prop_assert_eq!(&rmp_serde::from_slice::<Counts>(&stored).unwrap(), &loaded);
+                let (moments, before) = (loaded.moments(), loaded.clone());
+                prop_assert!(moments.max() <= moments.sum() && moments.n() <= moments.sum());
+                prop_assert_eq!(loaded.top(1).first().map_or(0, |top| top.count.min(moments.sum())), moments.max());
+                for label in &labels {
+                    let count = loaded.get(label);
+                    loaded.add(label, 1);
+                    prop_assert!(loaded.is_exact() || loaded.get(label) > 0);
+                    prop_assert!(!loaded.is_exact() || loaded.get(label) == (count + 1).min(MOST));
+                }
+                loaded.combine(&before);
+                while loaded.bound() {}
+                loaded.combine(&counts);
+                let stored = rmp_serde::to_vec(&loaded).unwrap();
+                prop_assert_eq!(rmp_serde::from_slice::<Counts>(&stored).unwrap(), loaded);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::Merge;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use std::cmp::Ordering;
 
 /// The exact sum of finite `f64`s.
 ///
@@ -21,7 +22,7 @@ use smallvec::SmallVec;
 /// assert_eq!(sum.value(), 1.0); // a plain sum gives 0
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(from = "Digits", into = "Digits")]
+#[serde(try_from = "Digits", into = "Digits")]
 pub struct ExactSum {
     /// Position of the lowest digit: digit `i` weighs 2^(32·(low + i) − 1074).
     low: usize,
@@ -30,21 +31,30 @@ pub struct ExactSum {
     digits: SmallVec<[i64; 4]>,
 }
 
-/// The stored form; canonical again once it is read.
+/// The stored form.
 #[derive(Serialize, Deserialize)]
 struct Digits(u16, Vec<i64>);
 
-impl From<Digits> for ExactSum {
-    fn from(Digits(low, digits): Digits) -> Self {
-        let mut sum = ExactSum { low: usize::from(low), digits: digits.into() };
+impl TryFrom<Digits> for ExactSum {
+    type Error = &'static str;
+
+    fn try_from(Digits(low, digits): Digits) -> Result<Self, Self::Error> {
+        let low = usize::from(low);
+        if low + digits.len() > MOST_DIGITS {
+            return Err("a sum must be of finite numbers");
+        }
+        let stored = ExactSum { low, digits: digits.into() };
+        let mut sum = stored.clone();
         sum.normalise();
-        sum
+        if sum != stored {
+            return Err("the digits of a sum must be canonical");
+        }
+        Ok(sum)
     }
 }
 
 impl From<ExactSum> for Digits {
     fn from(sum: ExactSum) -> Self {
-        // Positions end below 2098 / 32.
         Digits(u16::try_from(sum.low).unwrap_or(u16::MAX), sum.digits.into_vec())
     }
 }
@@ -53,23 +63,51 @@ const BITS: usize = 32;
 const BASE: i64 = 1 << BITS;
 /// The exponent of the smallest positive `f64`, negated.
 const BIAS: usize = 1074;
+/// No stored sum has more. The largest `f64`, 2⁶⁴ times over, reaches up to the 68th.
+const MOST_DIGITS: usize = 128;
 
 impl ExactSum {
     /// Adds a number. Infinities and NaN have no place in a sum and are left out.
     pub fn add(&mut self, x: f64) {
-        if x == 0.0 || !x.is_finite() {
+        self.add_times(x, 1);
+    }
+
+    /// Adds a number so many times at once, without rounding either.
+    ///
+    /// ```
+    /// use peak_core::ExactSum;
+    ///
+    /// let mut sum = ExactSum::default();
+    /// sum.add_times(0.1, 10);
+    /// assert_eq!(sum.value(), 1.0);
+    /// ```
+    #[inline]
+    pub fn add_times(&mut self, x: f64, times: u64) {
+        if x == 0.0 || !x.is_finite() || times == 0 {
             return;
         }
         let (mantissa, position) = decode(x);
+        if times == 1 {
+            self.put(x < 0.0, mantissa, position);
+        } else {
+            let product = u128::from(mantissa) * u128::from(times);
+            self.put(x < 0.0, product as u64, position);
+            self.put(x < 0.0, (product >> 64) as u64, position + 64);
+        }
+        self.normalise();
+    }
+
+    /// Adds `bits` · 2^`position` to the digits, or subtracts it. They are not canonical then.
+    #[inline]
+    fn put(&mut self, subtract: bool, bits: u64, position: usize) {
         let (index, shift) = (position / BITS, position % BITS);
         self.reserve(index, index + 3);
         let at = index - self.low;
-        let wide = u128::from(mantissa) << shift;
+        let wide = u128::from(bits) << shift;
         for (i, digit) in self.digits[at..at + 3].iter_mut().enumerate() {
             let part = i64::from((wide >> (BITS * i)) as u32);
-            *digit += if x < 0.0 { -part } else { part };
+            *digit += if subtract { -part } else { part };
         }
-        self.normalise();
     }
 
     /// The sum, rounded once to the nearest `f64`.
@@ -96,11 +134,17 @@ impl ExactSum {
         (value, rest.value())
     }
 
-    /// Adds `a · b` without rounding (barring underflow).
-    pub(crate) fn add_product(&mut self, a: f64, b: f64) {
+    /// Adds `a · b` so many times without rounding (barring underflow).
+    #[inline]
+    pub(crate) fn add_product(&mut self, a: f64, b: f64, times: u64) {
         let product = a * b;
-        self.add(product);
-        self.add(a.mul_add(b, -product));
+        self.add_times(product, times);
+        self.add_times(a.mul_add(b, -product), times);
+    }
+
+    /// The memory that it takes beside itself, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        if self.digits.spilled() { size_of::<i64>() * self.digits.capacity() } else { 0 }
     }
 
     /// Makes room for digits at positions `from..to`.
@@ -180,6 +224,23 @@ fn exp2(power: i64) -> f64 {
     f64::from_bits(((power + 1023).clamp(1, 2046) as u64) << 52)
 }
 
+/// By value, exactly.
+impl Ord for ExactSum {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let mut difference = self.clone();
+        let other_negated =
+            ExactSum { low: other.low, digits: other.digits.iter().map(|digit| -digit).collect() };
+        difference.merge(&other_negated);
+        difference.digits.last().map_or(0, |top| top.signum()).cmp(&0)
+    }
+}
+
+impl PartialOrd for ExactSum {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl Merge for ExactSum {
     fn merge(&mut self, other: &Self) {
         if other.digits.is_empty() {
@@ -248,6 +309,12 @@ mod tests {
         }
 
         #[test]
+        fn sums_compare_as_their_values(a in finite(), b in finite()) {
+            prop_assert_eq!(Some(sum([a]).cmp(&sum([b]))), a.partial_cmp(&b));
+            prop_assert!(sum([a, 1e-300]) > sum([a]));
+        }
+
+        #[test]
         fn order_and_grouping_do_not_matter(mut numbers in prop::collection::vec(finite(), 0..40), split in 0..40usize) {
             let whole = sum(numbers.iter().copied());
             let (left, right) = numbers.split_at(split.min(numbers.len()));
@@ -266,10 +333,32 @@ mod tests {
         }
 
         #[test]
-        fn any_stored_digits_load_without_panic(low: u16, digits: Vec<i64>) {
-            let mut loaded = ExactSum::from(Digits(low, digits));
-            let _ = loaded.value();
-            loaded.add(1.0);
+        fn stored_digits_load_as_they_are_or_not_at_all(low in 0..200u16, digits in prop::collection::vec(prop_oneof![any::<i64>(), 0..1i64 << 32, -1..2i64], 0..9)) {
+            if let Ok(loaded) = ExactSum::try_from(Digits(low, digits.clone())) {
+                let Digits(again, same) = loaded.clone().into();
+                prop_assert_eq!((again, same), (low, digits));
+                let mut more = loaded.clone();
+                more.add(1.0);
+                more.add(-1.0);
+                prop_assert_eq!(&more, &loaded);
+                more.merge(&loaded);
+                prop_assert_eq!(more.value(), 2.0 * loaded.value());
+            }
+        }
+
+        #[test]
+        fn a_number_many_times_at_once_is_its_sum(x in finite(), times in prop_oneof![any::<u64>(), 0..9u64]) {
+            let mut at_once = ExactSum::default();
+            at_once.add_times(x, times);
+            let (mut doubled, mut one_by_one) = (sum([x]), ExactSum::default());
+            for bit in 0..u64::BITS {
+                if times >> bit & 1 == 1 {
+                    one_by_one.merge(&doubled);
+                }
+                let same = doubled.clone();
+                doubled.merge(&same);
+            }
+            prop_assert_eq!(at_once, one_by_one);
         }
 
         #[test]

@@ -76,7 +76,7 @@ pub use key::Key;
 pub use key_map::{KeyMap, Walk};
 pub use limits::Limits;
 pub use live::{Live, LiveReport, Placed};
-pub use merge::Merge;
+pub use merge::{Combine, Merge};
 pub use moments::{CountMoments, Moments};
 pub use record::Record;
 pub use schema::{Schema, SchemaBuilder};

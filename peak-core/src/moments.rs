@@ -120,6 +120,7 @@ impl FromIterator<u64> for CountMoments {
 /// assert_eq!((moments.min(), moments.max()), (Some(1.0), Some(4.5)));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Moments {
     n: u64,
     sum: ExactSum,
@@ -131,7 +132,7 @@ pub struct Moments {
 /// The smallest value so far, by the order of its bits: it makes −0 smaller than 0, so that equal
 /// moments have equal bits. The default is larger than every number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Lowest(i64);
+pub(crate) struct Lowest(i64);
 
 impl Default for Lowest {
     fn default() -> Self {
@@ -141,11 +142,11 @@ impl Default for Lowest {
 
 impl Lowest {
     /// The map `f64::total_cmp` compares by; it is its own inverse.
-    fn of(x: f64) -> Self {
+    pub(crate) fn of(x: f64) -> Self {
         Lowest(Self::flip(x.to_bits() as i64))
     }
 
-    fn value(self) -> f64 {
+    pub(crate) fn value(self) -> f64 {
         f64::from_bits(Self::flip(self.0) as u64)
     }
 
@@ -155,18 +156,35 @@ impl Lowest {
 }
 
 impl Moments {
-    /// The largest magnitude that keeps squares finite. Larger values count as this one.
-    pub const LARGEST: f64 = 1e150;
+    /// The largest magnitude of a value; larger ones count as this one. The sum of the squares of 2⁶⁴
+    /// such values is below 10³⁰⁰, so nothing that is derived overflows.
+    pub const LARGEST: f64 = 1e140;
 
     /// Takes in one value. NaN is no value and is left out.
+    #[inline]
     pub fn push(&mut self, x: f64) {
-        if x.is_nan() {
+        self.push_times(x, 1);
+    }
+
+    /// Takes in a value that occurred so many times: the same as that many calls of
+    /// [`push`](Self::push), bit for bit.
+    ///
+    /// ```
+    /// use peak_core::Moments;
+    ///
+    /// let mut moments = Moments::default();
+    /// moments.push_times(0.1, 3);
+    /// assert_eq!(moments, [0.1, 0.1, 0.1].into_iter().collect());
+    /// ```
+    #[inline]
+    pub fn push_times(&mut self, x: f64, times: u64) {
+        if x.is_nan() || times == 0 {
             return;
         }
         let x = x.clamp(-Self::LARGEST, Self::LARGEST);
-        self.n = self.n.saturating_add(1);
-        self.sum.add(x);
-        self.sum_of_squares.add_product(x, x);
+        self.n = self.n.saturating_add(times);
+        self.sum.add_times(x, times);
+        self.sum_of_squares.add_product(x, x, times);
         self.min = self.min.min(Lowest::of(x));
         self.negated_max = self.negated_max.min(Lowest::of(-x));
     }
@@ -204,15 +222,13 @@ impl Moments {
             return None;
         }
         let (n, mean) = (self.n as f64, self.mean()?);
-        let square = mean * mean;
         let (sum, rest) = self.sum.value_and_rest();
         let mut squares = self.sum_of_squares.clone();
-        squares.add_product(-2.0 * mean, sum);
-        squares.add_product(-2.0 * mean, rest);
-        squares.add_product(n, square);
-        squares.add_product(n, mean.mul_add(mean, -square));
+        squares.add_product(-2.0 * mean, sum, 1);
+        squares.add_product(-2.0 * mean, rest, 1);
+        squares.add_product(mean, mean, self.n);
         let mut deviations = self.sum.clone();
-        deviations.add_product(-n, mean);
+        deviations.add_times(-mean, self.n);
         let error = deviations.value() / n;
         Some((squares.value() - n * error * error).max(0.0) / (n - 1.0))
     }
@@ -233,6 +249,59 @@ impl Moments {
     #[must_use]
     pub fn max(&self) -> Option<f64> {
         (self.n > 0).then(|| -self.negated_max.value())
+    }
+
+    /// The memory that they take, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.sum.heap_bytes() + self.sum_of_squares.heap_bytes()
+    }
+
+    /// Whether some values have these moments: they lie between smallest and largest, and so do their
+    /// sums between what as many of those would have. Nothing is known of how many there are once they
+    /// saturate.
+    fn are_possible(&self) -> bool {
+        if self.n == 0 {
+            return *self == Moments::default();
+        }
+        let (min, max) = (self.min.value(), -self.negated_max.value());
+        let is_value = |x: f64| x.abs() <= Self::LARGEST;
+        if !is_value(min) || !is_value(max) || self.min > Lowest::of(max) {
+            return false;
+        }
+        if self.n == u64::MAX {
+            return self.sum_of_squares.value() >= 0.0;
+        }
+        let all = |x| {
+            let mut all = Moments::default();
+            all.push_times(x, self.n);
+            all
+        };
+        let (low, high, zero) = (all(min), all(max), ExactSum::default());
+        low.sum <= self.sum
+            && self.sum <= high.sum
+            && zero <= self.sum_of_squares
+            && self.sum_of_squares <= if -min > max { low } else { high }.sum_of_squares
+    }
+}
+
+/// The stored form of [`Moments`].
+#[derive(Deserialize)]
+struct Stored {
+    n: u64,
+    sum: ExactSum,
+    sum_of_squares: ExactSum,
+    min: Lowest,
+    negated_max: Lowest,
+}
+
+impl TryFrom<Stored> for Moments {
+    type Error = &'static str;
+
+    fn try_from(stored: Stored) -> Result<Self, Self::Error> {
+        let Stored { n, sum, sum_of_squares, min, negated_max } = stored;
+        let moments = Moments { n, sum, sum_of_squares, min, negated_max };
+        if moments.are_possible() { Ok(moments) } else { Err("moments must be those of some values") }
     }
 }
 
@@ -284,7 +353,87 @@ mod tests {
         assert!(moments.variance().unwrap() < 1e-33);
     }
 
+    #[test]
+    fn the_largest_values_overflow_nothing() {
+        let mut moments = Moments::default();
+        for x in [f64::INFINITY, -1e300] {
+            moments.push_times(x, u64::MAX / 2);
+        }
+        assert_eq!((moments.mean(), moments.n()), (Some(0.0), u64::MAX - 1));
+        assert!((moments.std().unwrap() / Moments::LARGEST - 1.0).abs() < 1e-15);
+        for _ in 0..100 {
+            let same = moments.clone();
+            moments.merge(&same);
+        }
+        assert_eq!((moments.n(), moments.sum()), (u64::MAX, 0.0));
+        assert_eq!(moments, rmp_serde::from_slice(&rmp_serde::to_vec(&moments).unwrap()).unwrap());
+    }
+
+    #[test]
+    fn many_equal_values_have_no_spread() {
+        for x in [0.1, 1e15 + 1.0, -1e-160, 3e139] {
+            let mut moments = Moments::default();
+            moments.push_times(x, (1 << 60) + 1);
+            assert_eq!(moments.mean(), Some(x));
+            assert!(moments.std().unwrap() <= x.abs() * 1e-15, "{x}: {:?}", moments.std());
+        }
+    }
+
+    #[test]
+    fn moments_of_no_values_are_refused() {
+        let moments: Moments = [-2.5, 1.0, 4.0].into_iter().collect();
+        let sum = |x| moments_of(&[x]).sum;
+        let refused = [
+            Moments { n: 0, ..moments.clone() },
+            Moments { n: 1, ..moments.clone() },
+            Moments { min: Lowest::of(5.0), ..moments.clone() },
+            Moments { min: Lowest::of(f64::NEG_INFINITY), ..moments.clone() },
+            Moments { negated_max: Lowest(i64::MAX), ..moments.clone() },
+            Moments { sum: sum(12.5), ..moments.clone() },
+            Moments { sum: sum(-7.6), ..moments.clone() },
+            Moments { sum_of_squares: sum(-1.0), ..moments.clone() },
+            Moments { sum_of_squares: sum(48.1), ..moments.clone() },
+            Moments { sum: sum(1.0), ..Moments::default() },
+        ];
+        for wrong in refused {
+            let stored = rmp_serde::to_vec(&wrong).unwrap();
+            assert!(rmp_serde::from_slice::<Moments>(&stored).is_err(), "{wrong:?}");
+        }
+    }
+
+    fn moments_of(values: &[f64]) -> Moments {
+        values.iter().copied().collect()
+    }
+
     proptest! {
+        #[test]
+        fn a_value_many_times_at_once_is_many_values(x in prop_oneof![prop::num::f64::ANY, -1e3..1e3], few in 0..40u64, times: u64) {
+            let mut at_once = Moments::default();
+            at_once.push_times(x, few);
+            prop_assert_eq!(&at_once, &moments_of(&vec![x; few as usize]));
+            // Many are twice as many, over and over.
+            let (mut doubled, mut one_by_one) = (moments_of(&[x]), Moments::default());
+            for bit in 0..u64::BITS {
+                if times >> bit & 1 == 1 {
+                    one_by_one.merge(&doubled);
+                }
+                let same = doubled.clone();
+                doubled.merge(&same);
+            }
+            let mut at_once = Moments::default();
+            at_once.push_times(x, times);
+            prop_assert_eq!(&at_once, &one_by_one);
+            let stored = rmp_serde::to_vec(&at_once).unwrap();
+            prop_assert_eq!(rmp_serde::from_slice::<Moments>(&stored).unwrap(), at_once);
+        }
+
+        #[test]
+        fn stored_moments_load_unchanged(values in prop::collection::vec(prop_oneof![prop::num::f64::ANY, -1e-3..1e3, prop::num::f64::SUBNORMAL], 0..9)) {
+            let moments = moments_of(&values);
+            let stored = rmp_serde::to_vec(&moments).unwrap();
+            prop_assert_eq!(rmp_serde::from_slice::<Moments>(&stored).unwrap(), moments);
+        }
+
         #[test]
         fn counts_agree_with_the_textbook(counts in prop::collection::vec(0..5_000u64, 2..50)) {
             let n = counts.len() as f64;

@@ -4,7 +4,7 @@ use crate::counts::Later;
 use crate::key::Sought;
 use crate::limits::{Limits, shortened};
 use crate::summary::checked_exposure;
-use crate::{Counts, Error, Key, Merge, Record, Result, Schema, Span, Summaries, Tally, Timestamp, Windows};
+use crate::{Combine, Counts, Error, Key, Record, Result, Schema, Span, Summaries, Tally, Timestamp, Windows};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use indexmap::map::Entry;
@@ -125,7 +125,7 @@ impl LocalTable {
         self.exposure = self.exposure.max(other.exposure);
         for (key, tally) in other.tallies {
             match self.tallies.get_mut(&key) {
-                Some(sum) => sum.merge(&tally),
+                Some(sum) => sum.combine(&tally),
                 None => drop(self.tallies.insert(key, tally)),
             }
         }
@@ -334,7 +334,7 @@ impl LocalTables {
     fn add_to(&mut self, window: usize, record: &Record<'_>) {
         let place = Place { window, tally: self.index(window, record) };
         let tally = &mut self.tables[window].tallies[place.tally];
-        self.used += tally.add_all_but_sample(record);
+        self.used = self.used.saturating_add_signed(tally.add_all_but_sample(record));
         if let Some(sample) = record.sample() {
             let pending = self.places.len();
             if pending == self.samples.len() {
@@ -384,7 +384,7 @@ impl LocalTables {
         std::hint::black_box(pending.map(touch).fold(0, u64::wrapping_add));
         for ((place, weight), sample) in self.places.drain(..).zip(&self.samples) {
             let tally = &mut self.tables[place.window].tallies[place.tally];
-            self.used += tally.samples_mut().add_later(sample, weight);
+            self.used = self.used.saturating_add_signed(tally.samples_mut().add_later(sample, weight));
         }
     }
 
@@ -454,7 +454,7 @@ impl LocalTables {
     #[must_use]
     pub fn bounded(&self) -> u64 {
         let tallies = self.tables.iter().flat_map(|table| table.tallies.values());
-        tallies.filter(|tally| tally.is_bounded()).count() as u64
+        tallies.filter(|tally| !tally.is_exact()).count() as u64
     }
 
     /// How many records are counted as [`Key::other`], because their keys found no room.
@@ -527,7 +527,7 @@ impl LocalTables {
             table.tallies.sort_unstable_keys();
             for (_, tally) in table.tallies.split_off(most) {
                 self.other = self.other.saturating_add(tally.records());
-                sum.merge(&tally);
+                sum.combine(&tally);
             }
             table.tallies.insert(other, sum);
         }

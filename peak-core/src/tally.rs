@@ -1,6 +1,6 @@
 //! The counting of one key in one window.
 
-use crate::{Counts, LabelSummary, Merge, Moments, Record, Summary};
+use crate::{Combine, Counts, LabelSummary, Merge, Moments, Record, Summary};
 use serde::{Deserialize, Serialize};
 
 /// One key in one window, still being counted: records, labels and measures.
@@ -27,7 +27,7 @@ impl Tally {
     }
 
     /// Says by how many bytes it has grown.
-    pub(crate) fn add_all_but_sample(&mut self, record: &Record<'_>) -> usize {
+    pub(crate) fn add_all_but_sample(&mut self, record: &Record<'_>) -> isize {
         self.records = self.records.saturating_add(record.weight);
         let blame = record.labels.get(1..).unwrap_or_default();
         let mut growth = grow(&mut self.blame, blame.len()) + grow(&mut self.measures, record.measures.len());
@@ -84,10 +84,6 @@ impl Tally {
             + size_of_val(self.measures.as_slice())
     }
 
-    pub(crate) fn is_bounded(&self) -> bool {
-        self.labels().any(|counts| counts.uncertainty().is_some())
-    }
-
     /// The summary of the finished window.
     #[must_use]
     pub fn finish(&self) -> Summary {
@@ -106,22 +102,26 @@ impl Tally {
 }
 
 /// Makes room for so many, and says by how many bytes it has grown.
-fn grow<T: Default>(each: &mut Vec<T>, len: usize) -> usize {
+fn grow<T: Default>(each: &mut Vec<T>, len: usize) -> isize {
     if each.len() >= len {
         return 0;
     }
     let growth = (len - each.len()) * size_of::<T>();
     each.reserve_exact(len - each.len());
     each.resize_with(len, T::default);
-    growth
+    growth as isize
 }
 
-impl Merge for Tally {
-    fn merge(&mut self, other: &Self) {
+impl Combine for Tally {
+    fn is_exact(&self) -> bool {
+        self.labels().all(Counts::is_exact)
+    }
+
+    fn combine(&mut self, other: &Self) {
         self.records = self.records.saturating_add(other.records);
         grow(&mut self.blame, other.blame.len());
         for (counts, more) in self.labels_mut().zip(other.labels()) {
-            counts.merge(more);
+            counts.combine(more);
         }
         grow(&mut self.measures, other.measures.len());
         for (moments, more) in self.measures.iter_mut().zip(&other.measures) {

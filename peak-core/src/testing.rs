@@ -2,7 +2,7 @@
 //!
 //! They panic with what differs, as assertions do. Third parties are meant to use them.
 
-use crate::{LocalTable, Merge, Result, Source, Span, Summaries, Timestamp, Windows};
+use crate::{Combine, LocalTable, Merge, Result, Source, Span, Summaries, Timestamp, Windows};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,35 @@ pub fn check_merge<T: Merge + Clone + PartialEq + Debug>(a: &T, b: &T, c: &T) {
         assert_eq!(&merged(&T::default(), x), x, "the default is not a left identity");
     }
     assert_eq!(merged(&T::default(), &T::default()), T::default(), "empty and empty is not empty");
+}
+
+/// Asserts the laws of [`Combine`] on three values, with exact equality: those of [`Merge`] when all are
+/// exact; and when one is bounded that what comes out is, that two may be swapped, and that the default
+/// is the identity.
+///
+/// # Panics
+/// When a law is broken.
+pub fn check_combine<T: Combine + Clone + PartialEq + Debug>(a: &T, b: &T, c: &T) {
+    let combined = |x: &T, y: &T| {
+        let mut sum = x.clone();
+        sum.combine(y);
+        sum
+    };
+    assert!(T::default().is_exact(), "the default is not exact");
+    for (x, y) in [(a, b), (a, c), (b, c)] {
+        let sum = combined(x, y);
+        assert_eq!(sum, combined(y, x), "combine is not commutative");
+        assert_eq!(sum.is_exact(), x.is_exact() && y.is_exact(), "exactness is gained or lost");
+    }
+    if [a, b, c].iter().all(|x| x.is_exact()) {
+        let (left, right) = (combined(&combined(a, b), c), combined(a, &combined(b, c)));
+        assert_eq!(left, right, "combine of exact values is not associative");
+    }
+    let empty = T::default();
+    for x in [a, b, c, &empty] {
+        assert_eq!(&combined(x, &empty), x, "the default is not a right identity");
+        assert_eq!(&combined(&empty, x), x, "the default is not a left identity");
+    }
 }
 
 /// Asserts the contract of a [`Source`] on its own records, which must have at least two different
@@ -202,13 +231,11 @@ mod tests {
             check_merge(&a, &b, &c);
             let [a, b, c] = labels.clone().map(|labels| {
                 let mut counts = Counts::default();
-                labels.iter().for_each(|label| {
-                    counts.add(label, 1);
-                });
+                labels.iter().for_each(|label| _ = counts.add(label, 1));
                 counts
             });
-            check_merge(&a, &b, &c);
-            check_merge(&tally(&labels[0]), &tally(&labels[1]), &tally(&labels[2]));
+            check_combine(&a, &b, &c);
+            check_combine(&tally(&labels[0]), &tally(&labels[1]), &tally(&labels[2]));
         }
 
         #[test]

@@ -3,9 +3,10 @@
 //! The form of a label says how its words are to be read. Each label has exactly one form, so equal
 //! labels have equal words; and labels of one form and length order as their words do.
 
-use foldhash::fast::FixedState;
+use foldhash::SharedSeed;
+use foldhash::fast::FoldHasher;
 use std::cmp::Ordering;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::Hasher;
 
 /// How the words of a label are to be read. Fits in a byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,13 +111,33 @@ impl<'a> Packed<'a> {
         Packed { form, words }
     }
 
-    /// The hash of the form and the words. It is the same everywhere, so that what depends on it is.
+    /// The hash by which the label is found among others. It is another one in each process, so that
+    /// nobody can make labels that collide without knowing the seed; nothing that is stored or told
+    /// depends on it.
+    ///
+    /// foldhash multiplies by what it is given, and a factor of zero forgets the rest. The label is
+    /// thus not met by a constant: what it is mixed with first comes of the process's seed alone.
     pub(super) fn hash(self) -> u64 {
-        const STATE: FixedState = FixedState::with_seed(0x7065_616b);
-        let mut hasher = STATE.build_hasher();
+        #[cfg(test)]
+        if let Some(hash) = HASH.get() {
+            return hash(self);
+        }
+        let mut hasher = FoldHasher::with_seed(0, SharedSeed::global_random());
+        hasher.write_u128(u128::from(STEP));
         hasher.write_u8(self.form.0);
         self.words.iter().for_each(|&word| hasher.write_u64(word));
         hasher.finish()
+    }
+
+    /// What stands for the label in what is stored: 64 bits that are the same in every process, on
+    /// every platform and in every version.
+    ///
+    /// Each step is a bijection of the state for a given word and of the word for a given state, so no
+    /// word can make the others forgotten. The key is known to all who count, and has to be: whoever
+    /// crafts labels for this very function can have them taken for one another in an estimate.
+    pub(super) fn fingerprint(self) -> u64 {
+        let first = mixed(STEP ^ u64::from(self.form.0));
+        self.words.iter().fold(first, |state, &word| mixed(state.wrapping_add(STEP) ^ word))
     }
 
     /// The label that was packed.
@@ -144,6 +165,16 @@ impl<'a> Packed<'a> {
             },
         }
     }
+}
+
+/// 2⁶⁴ over the golden ratio, as in SplitMix64.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The finaliser of SplitMix64 (Steele, Lea and Flood, 2014; the constants are Stafford's thirteenth).
+fn mixed(mut bits: u64) -> u64 {
+    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ bits >> 31
 }
 
 impl PartialOrd for Packed<'_> {
@@ -241,6 +272,15 @@ fn hexadecimal(digits: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
+type Hash = fn(Packed<'_>) -> u64;
+
+#[cfg(test)]
+thread_local! {
+    /// What the tests of this thread take for a hash instead.
+    pub(super) static HASH: std::cell::Cell<Option<Hash>> = const { std::cell::Cell::new(None) };
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -287,6 +327,42 @@ mod tests {
                 let expected = expected.and_then(|text| u64::from_str_radix(text, 16).ok());
                 assert_eq!(hexadecimal(&digits), expected.filter(|_| byte != b'+'), "{byte} at {place}");
             }
+        }
+    }
+
+    fn fingerprint(label: &str) -> u64 {
+        Packed::new(label, &mut Words::default()).fingerprint()
+    }
+
+    #[test]
+    fn fingerprints_are_what_they_were() {
+        for (label, known) in [
+            ("", 0xeaeb_7f27_b54e_2401_u64),
+            ("API", 0xe977_1c78_5cb3_423a),
+            ("1630454400000", 0x6cf1_a2c9_cb84_34b3),
+            ("123e4567-e89b-12d3-a456-426614174000", 0xb0a4_7ef9_09db_e94f),
+            ("da39a3ee5e6b4b0d3255bfef95601890afd80709", 0x93a7_832d_8805_f41e),
+        ] {
+            assert_eq!(fingerprint(label), known, "{label}");
+        }
+        let long = "https://example.org/".repeat(20);
+        assert_eq!(fingerprint(&long), 0x2b6e_8814_c417_12af);
+        // The first number that SplitMix64 makes of the seed 0.
+        assert_eq!(mixed(STEP), 0xe220_a839_7b1d_cdaf);
+    }
+
+    #[test]
+    fn each_bit_of_a_label_changes_half_the_bits_of_its_fingerprint() {
+        let digits = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+        for place in 0..digits.len() {
+            let mut changed = 0;
+            let others = (0..16u8).map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or_default());
+            for digit in others {
+                let other = format!("{}{digit}{}", &digits[..place], &digits[place + 1..]);
+                changed += (fingerprint(digits) ^ fingerprint(&other)).count_ones();
+            }
+            let mean = f64::from(changed) / 15.0;
+            assert!((26.0..38.0).contains(&mean), "{mean} at {place}");
         }
     }
 

@@ -3,6 +3,9 @@
 //! The labels lie packed behind one another, each behind its count. A slot table of one word per slot
 //! finds them: a piece of the label's hash, and where the entry lies. A label that is new is thus told
 //! by one look at the slots, and costs one write at the end of the entries.
+//!
+//! The hash differs from process to process, and nothing depends on it but how long a search takes:
+//! the entries lie in the order in which the labels came.
 
 use super::label::{Form, Packed};
 
@@ -23,7 +26,7 @@ pub(super) struct Entry<'a> {
 }
 
 /// The largest count of a label; more saturates. It leaves a byte for the form.
-const MOST: u64 = u64::MAX >> 8;
+pub(super) const MOST: u64 = u64::MAX >> 8;
 /// Up to so many labels there are no slots.
 const FEW: usize = 8;
 /// A slot without an entry. (Not 0: memory that is full of zeros is not there until it is written, and
@@ -60,14 +63,20 @@ impl Labels {
         if self.slots.is_empty() { 0 } else { self.slots[home(hash >> PLACE_BITS, self.slots.len())] }
     }
 
-    /// Adds `more` to the count of a label, or enters it with `first`.
-    pub(super) fn add(&mut self, label: Packed<'_>, hash: impl Fn() -> u64, more: u64, first: u64) {
+    /// Adds `more` to the count of a label, or enters it with `first`. Returns by how many bytes the
+    /// memory grew.
+    pub(super) fn add(&mut self, label: Packed<'_>, hash: impl Fn() -> u64, more: u64, first: u64) -> usize {
         match self.find(label, &hash) {
             Ok(place) => {
                 let count = (self.entries[place] >> 8).saturating_add(more);
                 self.entries[place] = head(label.form, count);
+                0
             }
-            Err(slot) => self.insert(label, hash, first, slot),
+            Err(slot) => {
+                let before = self.heap_bytes();
+                self.insert(label, hash, first, slot);
+                self.heap_bytes() - before
+            }
         }
     }
 
@@ -211,3 +220,78 @@ impl PartialEq for Labels {
 }
 
 impl Eq for Labels {}
+
+#[cfg(test)]
+mod tests {
+    use super::super::label::{HASH, Words};
+    use super::super::tests::crafted;
+    use super::*;
+
+    fn counted(labels: impl IntoIterator<Item = String>) -> Labels {
+        let (mut counted, mut words) = (Labels::default(), Words::default());
+        for label in labels {
+            let label = Packed::new(&label, &mut words);
+            counted.add(label, || label.hash(), 1, 1);
+        }
+        counted
+    }
+
+    /// How many slots are looked at to find all labels.
+    fn work(labels: &Labels) -> usize {
+        let mask = labels.slots.len() - 1;
+        let looks = |(slot, &found): (usize, &u64)| {
+            let from_home = slot.wrapping_sub(home(found >> PLACE_BITS, labels.slots.len())) & mask;
+            if found == EMPTY { 0 } else { 1 + from_home }
+        };
+        labels.slots.iter().enumerate().map(looks).sum()
+    }
+
+    #[test]
+    fn crafted_labels_cost_what_others_do() {
+        let ordinary = work(&counted((0..80_000).map(|i: u64| format!("{i:040x}"))));
+        for seed in [0, 0x7065_616b ^ 0x082e_fa98_ec4e_6c89] {
+            let crafted = work(&counted((0..80_000).map(|i| crafted(seed, i))));
+            assert!(2 * crafted <= 3 * ordinary, "{crafted} {ordinary}");
+        }
+    }
+
+    #[test]
+    fn nothing_but_the_work_depends_on_the_hash() {
+        let labels = || (0..3_000u64).map(|i| format!("{}", i * i % 1_009));
+        let hashes: [fn(Packed<'_>) -> u64; 4] =
+            [|_| 0, |_| u64::MAX, |label| label.words[0], |label| !label.fingerprint()];
+        let seen = |labels: &Labels| {
+            labels.iter().map(|entry| (entry.label.unpack(), entry.count)).collect::<Vec<_>>()
+        };
+        let counted_now = || {
+            let mut all = counted(labels());
+            all.merge(&counted(labels().skip(1_000).map(|label| label + "0")));
+            let backwards = counted(labels().collect::<Vec<_>>().into_iter().rev());
+            assert_eq!(counted(labels()), backwards);
+            assert_ne!(all, backwards);
+            assert!(all.iter().all(|entry| all.get(entry.label) == Some(entry.count)));
+            (seen(&all), seen(&all.above(5)), rmp_serde::to_vec(&all).unwrap(), all.heap_bytes())
+        };
+        let expected = counted_now();
+        for hash in hashes {
+            HASH.set(Some(hash));
+            let found = counted_now();
+            HASH.set(None);
+            assert!(found == expected);
+        }
+    }
+
+    #[test]
+    fn counts_saturate_and_leave_the_form_alone() {
+        let (mut labels, mut words) = (counted(["a".to_owned()]), Words::default());
+        let label = Packed::new("a", &mut words);
+        for _ in 0..3 {
+            labels.add(label, || label.hash(), u64::MAX, 1);
+            assert_eq!(labels.get(label), Some(MOST));
+            assert_eq!(labels.iter().map(|entry| entry.label.unpack()).collect::<Vec<_>>(), ["a"]);
+        }
+        let other = Packed::new("da39a3ee5e6b4b0d3255bfef95601890afd80709", &mut words);
+        labels.add(other, || other.hash(), 1, u64::MAX);
+        assert_eq!(labels.get(other), Some(MOST));
+    }
+}

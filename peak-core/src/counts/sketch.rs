@@ -2,13 +2,11 @@
 //! squares, and the most frequent labels with the counts that they have at most.
 
 use super::Uncertainty;
+use super::distinct::Distinct;
 use super::label::Packed;
-use super::labels::Labels;
+use super::labels::{Labels, MOST};
 use crate::CountMoments;
-use crate::bytes::Bytes;
-use datasketches::hll::{Coupon, HllSketch, HllType, HllUnion};
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// Bounded counts. With a precision p they take about 2^p · 10 bytes for labels like digests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,48 +39,57 @@ pub(super) fn counters(precision: u8) -> usize {
 }
 
 impl Sketch {
-    /// Exact counts in half their memory; `None` when they are too small for that.
-    pub(super) fn of_half(labels: &Labels) -> Option<Self> {
-        let fits = |precision: &u8| (BYTES_PER_REGISTER << precision) <= labels.heap_bytes() / 2;
-        let precision = (LEAST_PRECISION..=MOST_PRECISION).rev().find(fits)?;
-        let mut sketch = Sketch {
+    fn empty(precision: u8) -> Self {
+        Sketch {
             precision,
             records: 0,
             distinct: Distinct::new(precision),
             squares: Squares(vec![0; counters(precision)]),
             frequent: Labels::default(),
             surplus: 0,
-        };
-        labels.iter().for_each(|entry| sketch.count(entry.label.hash(), entry.count));
+        }
+    }
+
+    /// Exact counts in half their memory; `None` when they are too small for that.
+    pub(super) fn of_half(labels: &Labels) -> Option<Self> {
+        let fits = |precision: &u8| (BYTES_PER_REGISTER << precision) <= labels.heap_bytes() / 2;
+        let precision = (LEAST_PRECISION..=MOST_PRECISION).rev().find(fits)?;
+        let mut sketch = Sketch::empty(precision);
+        labels.iter().for_each(|entry| sketch.count(entry.label.fingerprint(), entry.count));
         let dropped = nth_largest(labels, room(precision) / 2);
         sketch.frequent = labels.above(dropped);
         sketch.surplus = dropped;
         Some(sketch)
     }
 
-    pub(super) fn add(&mut self, label: Packed<'_>, count: u64) {
-        let hash = label.hash();
-        self.count(hash, count);
-        self.frequent.add(label, || hash, count, count.saturating_add(self.surplus));
-        if self.frequent.len() > room(self.precision) {
-            self.drop_to(room(self.precision) / 2);
+    /// Counts a label of this hash. Returns by how many bytes the memory grew.
+    pub(super) fn add(&mut self, label: Packed<'_>, hash: impl Fn() -> u64, count: u64) -> isize {
+        self.count(label.fingerprint(), count);
+        let grown = self.frequent.add(label, hash, count, count.saturating_add(self.surplus)) as isize;
+        if self.frequent.len() <= room(self.precision) {
+            return grown;
         }
+        let before = self.frequent.heap_bytes() as isize;
+        self.drop_to(room(self.precision) / 2);
+        grown + self.frequent.heap_bytes() as isize - before
     }
 
     /// As [`Labels::touch`].
     pub(super) fn touch(&self, hash: u64) -> u64 {
-        self.frequent.touch(hash) ^ self.squares.0[self.squares.place(hash).0] as u64
+        self.frequent.touch(hash)
     }
 
     pub(super) fn add_all(&mut self, labels: &Labels) {
-        labels.iter().for_each(|entry| self.add(entry.label, entry.count));
+        for entry in labels.iter() {
+            self.add(entry.label, || entry.label.hash(), entry.count);
+        }
     }
 
     /// What does not depend on the label itself.
-    fn count(&mut self, hash: u64, count: u64) {
+    fn count(&mut self, fingerprint: u64, count: u64) {
         self.records = self.records.saturating_add(count);
-        self.distinct.add(hash);
-        self.squares.add(hash, count);
+        self.distinct.add(fingerprint);
+        self.squares.add(fingerprint, count);
     }
 
     /// Keeps at most so many labels, the most frequent ones.
@@ -99,7 +106,7 @@ impl Sketch {
             return false;
         }
         self.precision -= 1;
-        self.distinct.halve(self.precision);
+        self.distinct.halve();
         self.squares.halve();
         self.drop_to(room(self.precision) / 2);
         true
@@ -114,7 +121,7 @@ impl Sketch {
             other.halve();
         }
         self.records = self.records.saturating_add(other.records);
-        self.distinct.merge(&other.distinct, self.precision);
+        self.distinct.merge(&other.distinct);
         self.squares.merge(&other.squares);
         // A label that one side does not know may have occurred there as often as its surplus.
         let mut frequent = Labels::default();
@@ -186,59 +193,36 @@ impl TryFrom<Stored> for Sketch {
     fn try_from(stored: Stored) -> Result<Self, Self::Error> {
         let Stored { precision, records, distinct, squares, frequent, surplus } = stored;
         let fits = (LEAST_PRECISION..=MOST_PRECISION).contains(&precision)
-            && distinct.0.lg_config_k() == precision
+            && distinct.len() == 1 << precision
             && squares.0.len() == counters(precision)
             && frequent.len() <= room(precision);
         if !fits {
             return Err("bounded counts must have one precision throughout");
         }
-        Ok(Sketch { precision, records, distinct, squares, frequent, surplus })
+        let sketch = Sketch { precision, records, distinct, squares, frequent, surplus };
+        if !sketch.is_possible() {
+            return Err("bounded counts must be possible");
+        }
+        Ok(sketch)
     }
 }
 
-/// The number of different hashes.
-#[derive(Debug, Clone, PartialEq)]
-struct Distinct(HllSketch);
-
-impl Distinct {
-    fn new(precision: u8) -> Self {
-        Distinct(HllSketch::new(precision, HllType::Hll8).expect("a precision from 4 to 21"))
-    }
-
-    fn add(&mut self, hash: u64) {
-        self.0.update_with_coupon(Coupon::from_value(hash));
-    }
-
-    /// An estimate that depends on what was counted alone, not on its order.
-    fn estimate(&self) -> f64 {
-        self.0.composite_estimate()
-    }
-
-    fn halve(&mut self, precision: u8) {
-        *self = Self::union([self], precision);
-    }
-
-    fn merge(&mut self, other: &Self, precision: u8) {
-        *self = Self::union([self, other], precision);
-    }
-
-    fn union<const N: usize>(parts: [&Self; N], precision: u8) -> Self {
-        let mut union = HllUnion::new(precision).expect("a precision from 4 to 21");
-        parts.iter().for_each(|part| union.update(&part.0));
-        Distinct(union.to_sketch(HllType::Hll8))
-    }
-}
-
-impl Serialize for Distinct {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Bytes(&*self.0.serialize()).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Distinct {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Bytes(bytes) = Bytes::<Vec<u8>>::deserialize(deserializer)?;
-        HllSketch::deserialize(&bytes).map(Distinct).map_err(Error::custom)
+impl Sketch {
+    /// Whether some records make these numbers.
+    ///
+    /// What the labels have above the surplus, and room/2 times the surplus, are together no more than
+    /// all occurrences: counting adds the same to both sides, and dropping moves the surplus up to what
+    /// room/2 labels have at least. Nothing is known of what has reached its maximum.
+    fn is_possible(&self) -> bool {
+        let Sketch { precision, records, distinct, squares, frequent, surplus } = self;
+        let is_maximum = *records == u64::MAX;
+        let above = frequent.iter().map(|entry| u128::from(entry.count.saturating_sub(*surplus)));
+        let counted = above.sum::<u128>() + u128::from(*surplus) * (room(*precision) / 2) as u128;
+        let signed = squares.0.iter().map(|sum| u128::from(sum.unsigned_abs())).sum::<u128>();
+        (is_maximum || counted.max(signed) <= u128::from(*records))
+            && frequent.iter().all(|entry| entry.count > *surplus || entry.count == MOST)
+            && frequent.iter().all(|entry| distinct.may_hold(entry.label.fingerprint()))
+            && (*records > 0) == (distinct.estimate() > 0.0)
     }
 }
 
@@ -248,15 +232,14 @@ impl<'de> Deserialize<'de> for Distinct {
 struct Squares(Vec<i64>);
 
 impl Squares {
-    /// The counter of a label, and whether it adds.
-    fn place(&self, hash: u64) -> (usize, bool) {
-        // Another hash than the one that places the labels.
-        let hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        ((hash >> (u64::BITS - self.0.len().trailing_zeros())) as usize, hash & 1 << 20 == 0)
+    /// The counter of a label, and whether it adds: other bits than those that make most of a rank.
+    fn place(&self, fingerprint: u64) -> (usize, bool) {
+        let low = fingerprint as u32;
+        ((low >> (u32::BITS - self.0.len().trailing_zeros())) as usize, low & 1 == 0)
     }
 
-    fn add(&mut self, hash: u64, count: u64) {
-        let (counter, adds) = self.place(hash);
+    fn add(&mut self, fingerprint: u64, count: u64) {
+        let (counter, adds) = self.place(fingerprint);
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let signed = if adds { count } else { -count };
         self.0[counter] = self.0[counter].saturating_add(signed);
@@ -273,5 +256,50 @@ impl Squares {
 
     fn estimate(&self) -> u128 {
         self.0.iter().map(|&sum| u128::from(sum.unsigned_abs()).pow(2)).fold(0, u128::saturating_add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::label::Words;
+    use super::*;
+
+    /// Six kinds of labels.
+    const KINDS: [fn(u64) -> String; 6] = [
+        |i| format!("{i:040x}"),
+        |i| format!("{:016x}", i.wrapping_mul(0x2545_f491_4f6c_dd1d)),
+        |i| format!("{i:08x}-0000-4000-8000-00000000cafe"),
+        |i| (10_000_000 + i).to_string(),
+        |i| format!("user {i}"),
+        |i| format!("https://example.org/{}/{i}/index.html", "a/long/path/".repeat(6)),
+    ];
+
+    #[test]
+    fn estimates_err_as_they_state() {
+        let (mut words, trials) = (Words::default(), 80);
+        for (kind, label) in KINDS.iter().enumerate() {
+            for n in [100, 3_000] {
+                let (mut distinct, mut squares) = (0.0, 0.0);
+                for trial in 0..trials {
+                    let mut sketch = Sketch::empty(8);
+                    let mut truth = CountMoments::default();
+                    for i in 0..n {
+                        let label = Packed::new(&label(trial * 100_000 + i), &mut words).fingerprint();
+                        sketch.count(label, 1 + i % 3);
+                        truth.push(1 + i % 3);
+                    }
+                    let error =
+                        |estimate: f64, truth: f64, stated: f64| ((estimate / truth - 1.0) / stated).powi(2);
+                    let stated = sketch.uncertainty();
+                    distinct += error(sketch.distinct.estimate(), truth.n() as f64, stated.distinct());
+                    let (estimate, truth) = (sketch.squares.estimate(), truth.sum_of_squares());
+                    squares += error(estimate as f64, truth as f64, stated.sum_of_squares());
+                }
+                let rms = |sum: f64| (sum / trials as f64).sqrt();
+                let (distinct, squares) = (rms(distinct), rms(squares));
+                assert!((0.3..1.25).contains(&distinct), "kind {kind}, {n} labels: {distinct}");
+                assert!((0.7..1.3).contains(&squares), "kind {kind}, {n} labels: {squares}");
+            }
+        }
     }
 }
