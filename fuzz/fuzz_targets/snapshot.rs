@@ -25,14 +25,16 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// The bytes as the content of an otherwise valid snapshot.
 fn wrapped(content: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    snapshot::write(&mut bytes, "table", 1, &()).expect("a vector can be written");
-    let nil_and_checksum = 5;
-    bytes.truncate(bytes.len() - nil_and_checksum);
-    bytes.extend_from_slice(content);
-    let checksum = crc32(&bytes);
-    bytes.extend_from_slice(&checksum.to_le_bytes());
-    bytes
+    let mut section = b"\x05table\x01\x00".to_vec();
+    for chunk in content.chunks(usize::from(u16::MAX)) {
+        section.extend_from_slice(&(chunk.len() as u16).to_le_bytes());
+        section.extend_from_slice(chunk);
+    }
+    section.extend_from_slice(&[0; 2]);
+    let checksum = crc32(&section).to_le_bytes();
+    let head = b"PEAKSNAP\x02\x00";
+    let end = crc32(&[&head[..], &checksum].concat()).to_le_bytes();
+    [&head[..], &section, &checksum, &[0], &end].concat()
 }
 
 /// CRC-32, bit by bit, independent of the library's.

@@ -31,7 +31,7 @@ impl Error {
     }
 
     /// True when the same call may succeed later without any change: a time-out, an interruption,
-    /// a full disk.
+    /// a full disk, a file that another writer holds.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         use std::io::ErrorKind as Io;
@@ -47,6 +47,7 @@ impl Error {
                     | Io::QuotaExceeded
                     | Io::ResourceBusy
             ),
+            ErrorKind::Locked { .. } => true,
             _ => false,
         }
     }
@@ -123,6 +124,29 @@ pub enum ErrorKind {
         name: String,
         /// What was expected and what was found.
         rule: String,
+    },
+    /// What is to be read or replaced is no regular file, and was left as it is.
+    #[error("{origin}: is a {found}, not a regular file")]
+    NotAFile {
+        /// Its path.
+        origin: String,
+        /// What it is: a folder, a named pipe, a device …
+        found: &'static str,
+    },
+    /// Another writer holds the [lock](crate::snapshot::Lock) of the file.
+    #[error("{origin}: is in use by another writer, in this process or another; end that one or wait for it")]
+    Locked {
+        /// The file.
+        origin: String,
+    },
+    /// The file was replaced, but the folder could not be brought to the disk: after a power cut the
+    /// file may be the one before.
+    #[error("{origin}: was replaced, but may not survive a power cut: {error}")]
+    NotDurable {
+        /// The file.
+        origin: String,
+        /// What the operating system said.
+        error: std::io::Error,
     },
     /// The window, or part of it, is in the history already; learning it again would count its
     /// records twice.
