@@ -68,11 +68,6 @@ impl Counts {
             Store::Exact(labels) => labels.add(label, hash, count, count) as isize,
             Store::Bounded(sketch) => sketch.add(label, hash, count),
         }
-        self.heap_bytes().saturating_sub(before)
-    }
-
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.memory_bytes() - size_of::<Self>()
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {

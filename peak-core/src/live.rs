@@ -156,21 +156,14 @@ impl Live {
     /// for the open ones.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.set_limits(limits);
-        self
-    }
-
-    fn set_limits(&mut self, limits: Limits) {
         let part = |of_four: usize| match limits.memory() {
             Some(bytes) => limits.with_memory(bytes / 4 * of_four),
             None => limits,
         };
-        let empty = || LocalTables::new(self.open.schema(), &Windows::default());
-        let (open, late) = (std::mem::replace(&mut self.open, empty()), empty());
-        let late = std::mem::replace(&mut self.late, late);
+        self.open.set_limits(part(3));
+        self.late.set_limits(part(1));
         self.limits = limits;
-        self.open = open.with_limits(part(3));
-        self.late = late.with_limits(part(1));
+        self
     }
 
     /// Counts a record in its window, and says what became of it.

@@ -189,11 +189,6 @@ impl Moments {
         self.negated_max = self.negated_max.min(Lowest::of(-x));
     }
 
-    /// TEMP
-    pub fn push_times(&mut self, x: f64, n: u64) {
-        (0..n).for_each(|_| self.push(x));
-    }
-
     /// How many values there are.
     #[must_use]
     pub fn n(&self) -> u64 {

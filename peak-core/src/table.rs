@@ -284,10 +284,16 @@ impl LocalTables {
     /// order of the records, and nothing else; [`other`](Self::other) says how many records that were.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.set_limits(limits);
+        self
+    }
+
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
         self.threshold = limits.memory().unwrap_or(usize::MAX);
+        self.is_full = false;
+        self.keep_to_most_keys();
         self.look_at_memory();
-        self
     }
 
     /// The fields of the feed and their roles.
@@ -507,9 +513,7 @@ impl LocalTables {
         let windows = self.windows.remove_before(time);
         let tables: Vec<_> = self.tables.drain(..windows).collect();
         if !tables.is_empty() {
-            self.is_full = false;
-            self.threshold = self.limits.memory().unwrap_or(usize::MAX);
-            self.look_at_memory();
+            self.set_limits(self.limits);
         }
         tables
     }
