@@ -1,7 +1,7 @@
 //! The contract between detectors and everybody else.
 
 use crate::On;
-use peak_core::{Result, Timestamp, snapshot};
+use peak_core::{Key, Result, Timestamp, snapshot};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::borrow::{Borrow, Cow};
@@ -66,14 +66,16 @@ pub trait Detector<X: ?Sized> {
     /// detectors can so be asked about one feed, and be held as `Box<dyn Detector<_>>`.
     ///
     /// ```
-    /// use peak_core::KeyWindow;
+    /// use peak_core::{Span, Summary};
     /// use peak_detectors::{Detector, IsolationForest, Mad, Point};
     ///
     /// let rows = ndarray::array![[90.0, 3.0], [95.0, 4.0], [88.0, 3.0], [92.0, 2.0]];
     /// let forest = IsolationForest::builder().names(["records", "samples"]).fit(rows.view())?;
-    /// let detectors: [Box<dyn Detector<KeyWindow>>; 2] = [
-    ///     Box::new(Mad::default().on(|w: &KeyWindow| Point::new(w.span.start(), w.window.events as f64))),
-    ///     Box::new(forest.on(|w: &KeyWindow| [w.window.events as f64, w.window.distinct() as f64])),
+    /// let detectors: [Box<dyn Detector<(Span, Summary)>>; 2] = [
+    ///     Box::new(Mad::default().on(|(span, found): &(Span, Summary)| {
+    ///         Point::new(span.start(), found.records as f64)
+    ///     })),
+    ///     Box::new(forest.on(|(_, found): &(Span, Summary)| [found.records as f64, found.distinct() as f64])),
     /// ];
     /// # let _ = detectors;
     /// # Ok::<(), peak_core::Error>(())
@@ -93,6 +95,11 @@ pub trait Detector<X: ?Sized> {
     /// shall never forget them, does nothing.
     fn forget_before(&mut self, horizon: Timestamp) {
         let _ = horizon;
+    }
+
+    /// Forgets the keys that are not to be kept. A detector that remembers no keys does nothing.
+    fn retain(&mut self, keep: &mut dyn FnMut(&Key) -> bool) {
+        let _ = keep;
     }
 }
 
@@ -208,6 +215,8 @@ pub enum Refusal {
     Late,
     /// There is a point at this time already.
     Duplicate,
+    /// The window was not observed as a whole.
+    NotObserved,
 }
 
 impl Refusal {
@@ -224,6 +233,7 @@ impl Refusal {
             Refusal::Boring { .. } => "boring",
             Refusal::Late => "late",
             Refusal::Duplicate => "duplicate",
+            Refusal::NotObserved => "not observed",
         }
     }
 }
@@ -247,7 +257,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// Why a verdict is what it is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The statistic, test or feature that carried the verdict: the strongest evidence.
     pub carried_by: Cow<'static, str>,
@@ -256,12 +266,12 @@ pub struct Explanation {
     /// The smallest change that would have kept the detector quiet; `None` when it is quiet.
     pub counterfactual: Option<Counterfactual>,
     /// Whether what was looked at has come or gone.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<Change>,
 }
 
 /// Coming and going.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Change {
@@ -281,7 +291,7 @@ impl fmt::Display for Change {
 }
 
 /// One statistic, test or feature beside what it was measured by.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// What was measured.
     pub statistic: Cow<'static, str>,
@@ -297,20 +307,20 @@ pub struct Evidence {
     pub exceeded: bool,
     /// The probability of something at least as strange when nothing is wrong, where the method
     /// knows it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p_value: Option<f64>,
 }
 
 /// What would have kept the detector quiet: this statistic above one value, or below another.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Counterfactual {
     /// The statistic to change.
     pub statistic: Cow<'static, str>,
     /// The detector is quiet above this value.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub above: Option<f64>,
     /// The detector is quiet below this value.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<f64>,
 }
 

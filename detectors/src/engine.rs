@@ -11,7 +11,7 @@ pub use late::{Amendment, Correction};
 use crate::{Detector, Explanation, Persist, Refusal, Verdict};
 use late::Late;
 use peak_core::{
-    Baseline, Error, GlobalTable, Key, Limits, LocalTable, LocalTables, Report, Result, Schema, Source, Span,
+    Baseline, Error, GlobalTable, Key, Limits, LocalTable, LocalTables, Report, Result, Source, Span,
     Summaries, Summary, Windows, snapshot,
 };
 use serde::{Deserialize, Serialize};
@@ -447,6 +447,7 @@ where
     D: Detector<Observation<'a>> + Persist,
 {
     let mut step = Step::of(found, observations);
+    let names = LazyLock::new(|| Arc::new(found::Names::of(found.schema())));
     for (observation, verdict) in observations.iter().zip(detector.judge_all(observations)) {
         visit(observation, verdict);
         match verdict {
@@ -454,7 +455,7 @@ where
             Ok(verdict) => {
                 step.judged += 1;
                 if verdict.anomalous {
-                    step.found.extend(Found::explain(detector, observation, verdict, found.schema()));
+                    step.found.extend(Found::explain(detector, observation, verdict, &names));
                 }
             }
         }

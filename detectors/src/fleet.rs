@@ -4,7 +4,7 @@ use crate::series::Point;
 use crate::{Detector, Mad, Persist, Refusal, SigmaEnsemble, Verdict};
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
-use peak_core::{Error, Key, KeyWindow, Result, Timestamp, Window};
+use peak_core::{Error, Key, Result, Summaries, Summary, Timestamp};
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -179,17 +179,17 @@ impl<D: Detector<Point> + Footprint + Send> Fleet<D> {
         judged
     }
 
-    /// Steps through the windows of a table: what `measure` reads from them becomes a point of the
+    /// Steps through the keys of a window: what `measure` reads from them becomes a point of the
     /// key's series, at the start of the window.
     pub fn step_windows(
         &mut self,
-        windows: &[KeyWindow],
-        measure: impl Fn(&Window) -> f64,
+        window: &Summaries,
+        measure: impl Fn(&Summary) -> f64,
         threads: NonZeroUsize,
     ) -> Vec<Judged> {
-        let point = |found: &KeyWindow| Point::new(found.span.start(), measure(&found.window));
+        let point = |summary: &Summary| Point::new(window.span().start(), measure(summary));
         let points: Vec<(Key, Point)> =
-            windows.iter().map(|found| (found.key.clone(), point(found))).collect();
+            window.iter().map(|(key, summary)| (key.clone(), point(summary))).collect();
         self.step(&points, threads)
     }
 

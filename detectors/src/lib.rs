@@ -63,7 +63,9 @@ mod sigma;
 pub mod testing;
 
 pub use detector::{Change, Counterfactual, Detector, Evidence, Explanation, Persist, Refusal, Verdict};
-pub use engine::{Amendment, Blame, BlameShare, Correction, Engine, Found, Observation, Step};
+pub use engine::{
+    Amendment, Blame, BlameShare, Correction, Engine, Finished, Found, Observation, Resumed, Step, Visit,
+};
 pub use features::{
     Feature, FeatureRows, Features, FeaturesBuilder, FeaturesMemory, OnFeatures, OnFeaturesMemory, Reading,
     Readings, Standardisation, TimeFeature,

@@ -114,6 +114,13 @@ impl Detector<Observation<'_>> for Peak {
             PeakRule::Calibrated(rule) => rule.forget_before(horizon),
         }
     }
+
+    fn retain(&mut self, keep: &mut dyn FnMut(&Key) -> bool) {
+        match &mut self.rule {
+            PeakRule::Classic(rule) => rule.retain(keep),
+            PeakRule::Calibrated(rule) => rule.retain(keep),
+        }
+    }
 }
 
 /// Borrows what [`PeakMemory`] owns; both are stored alike.

@@ -74,7 +74,7 @@ pub use exact::ExactSum;
 pub use grid::{Grid, GridKind};
 pub use key::Key;
 pub use key_map::{KeyMap, Walk};
-pub use limits::Limits;
+pub use limits::{Limits, stable_hash};
 pub use live::{Live, LiveReport, Placed};
 pub use merge::{Combine, Merge};
 pub use moments::{CountMoments, Moments};

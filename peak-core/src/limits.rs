@@ -156,7 +156,8 @@ fn shorten(text: &str, bytes: usize) -> Cow<'_, str> {
 /// A hash that is the same everywhere and for ever: each eight bytes are mixed in by a step that can be
 /// undone (the finaliser of SplitMix64, Steele, Lea and Flood, 2014), so none of them can blot out what
 /// came before.
-pub(crate) fn stable_hash(seed: u64, bytes: &[u8]) -> u64 {
+#[must_use]
+pub fn stable_hash(seed: u64, bytes: &[u8]) -> u64 {
     let mix = |mut z: u64| {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

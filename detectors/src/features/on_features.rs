@@ -49,12 +49,15 @@ use std::path::Path;
 /// What a program reads from the windows of a table makes readings, too:
 ///
 /// ```
-/// use peak_core::{KeyWindow, Window};
+/// use peak_core::{Key, Span, Summary};
 /// use peak_detectors::{Detector, OnFeatures, Reading, Refusal, Verdict};
 ///
-/// fn judge<D: Detector<[f64]>>(detector: &OnFeatures<D>, found: &KeyWindow) -> Result<Verdict, Refusal> {
-///     let measure = |window: &Window| [window.events as f64, window.distinct() as f64];
-///     detector.judge(&Reading::new(&found.key, found.span.start(), &measure(&found.window)))
+/// fn judge<D: Detector<[f64]>>(
+///     detector: &OnFeatures<D>,
+///     (key, window, summary): (&Key, Span, &Summary),
+/// ) -> Result<Verdict, Refusal> {
+///     let measures = [summary.records as f64, summary.distinct() as f64];
+///     detector.judge(&Reading::new(key, window.start(), &measures))
 /// }
 /// ```
 #[derive(Debug, Clone)]

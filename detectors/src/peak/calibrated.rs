@@ -188,11 +188,11 @@ impl Calibrated {
         scene: &Result<Scene, Refusal>,
         worth: &Worth,
     ) -> Result<Assessment, Refusal> {
-        if known.is_none() && x.window.events == 0 {
+        if known.is_none() && x.summary.records == 0 {
             return Err(Refusal::Empty);
         }
         let scene = scene.as_ref().map_err(|refusal| *refusal)?;
-        let (reading, pool) = (Reading::of(x.window), &self.memory.pool);
+        let (reading, pool) = (Reading::of(x.summary), &self.memory.pool);
         Ok(match known {
             Some(known) => pool.assess(known, reading, scene, worth),
             None => pool.assess_new(reading, scene),
@@ -246,7 +246,7 @@ impl Calibrated {
             counterfactual: carrier.filter(|_| self.matters(x.key, &assessment)).map(explanation::quiet),
             change: match assessment.newcomer {
                 Some(_) => Some(Change::FirstSeen),
-                None => (x.window.events == 0).then_some(Change::Gone),
+                None => (x.summary.records == 0).then_some(Change::Gone),
             },
             evidence,
         })
@@ -255,6 +255,11 @@ impl Calibrated {
     /// Forgets the keys without records since.
     pub(crate) fn forget_before(&mut self, horizon: Timestamp) {
         self.memory.keys.retain(|_, known| known.seen() > horizon);
+    }
+
+    /// Forgets the keys that are not to be kept.
+    pub(crate) fn retain(&mut self, keep: &mut dyn FnMut(&Key) -> bool) {
+        self.memory.keys.retain(|key, _| keep(key));
     }
 
     pub(crate) fn learn_all(&mut self, together: &[Observation<'_>]) {

@@ -20,7 +20,7 @@ use super::Floor;
 use crate::{Counterfactual, Evidence, Explanation, Number, Observation, Refusal, Verdict};
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use peak_core::{
-    Error, GlobalTable, Key, KeyMap, Past, Report, Result, Schema, Source, Span, Timestamp, Tz, Window,
+    Error, GlobalTable, Key, KeyMap, Past, Report, Result, Schema, Source, Span, Summary, Timestamp, Tz,
     Windows,
 };
 use serde::{Deserialize, Serialize};
@@ -275,11 +275,11 @@ impl Classic {
     }
 
     fn assess_against(&self, row: Option<&Row>, x: &Observation<'_>) -> Result<Assessment, Refusal> {
-        if x.window.events == 0 || x.window.distinct() == 0 {
+        if x.summary.records == 0 || x.summary.distinct() == 0 {
             return Err(Refusal::Empty);
         }
         let row = row.ok_or(Refusal::TooShort { have: 0, need: 1 })?;
-        let mut assessment = Assessment::measure(x.window, &self.weights);
+        let mut assessment = Assessment::measure(x.summary, &self.weights);
         assessment.compare(row, self.threshold, &self.weights);
         Ok(assessment)
     }
@@ -289,7 +289,7 @@ impl Classic {
     pub(crate) fn learn_all(&mut self, together: &[Observation<'_>]) {
         let Classic { zone, floors, rows, .. } = self;
         rows.share(together.iter().map(|x| x.key));
-        let eventful = together.iter().filter(|x| x.window.events > 0 && x.window.distinct() > 0);
+        let eventful = together.iter().filter(|x| x.summary.records > 0 && x.summary.distinct() > 0);
         let mut clock: Option<(Span, NaiveDateTime, NaiveDateTime)> = None;
         rows.update(eventful.map(|x| (x.key, x)), |row, x| {
             // The calendar is asked once for windows of the same span.
@@ -299,8 +299,8 @@ impl Classic {
             };
             match row {
                 Some(row) if start < row.end => {}
-                Some(row) => row.refresh(x.window, end),
-                None => return Some(Row::infer(x.window, start, end, Floor::highest(floors, x.key))),
+                Some(row) => row.refresh(x.summary, end),
+                None => return Some(Row::infer(x.summary, start, end, Floor::highest(floors, x.key))),
             }
             None
         });
@@ -311,6 +311,10 @@ impl Classic {
             let horizon = horizon.local(self.zone);
             self.rows.retain(|_, row| row.end > horizon);
         }
+    }
+
+    pub(crate) fn retain(&mut self, keep: &mut dyn FnMut(&Key) -> bool) {
+        self.rows.retain(|key, _| keep(key));
     }
 
     pub(crate) fn arity(&self) -> usize {
@@ -324,8 +328,8 @@ impl Classic {
 
 impl Row {
     /// The row of a key that is seen for the first time.
-    fn infer(window: &Window, start: NaiveDateTime, end: NaiveDateTime, floor: u64) -> Self {
-        let (records, samples) = (Number::from(window.events), Number::from(window.distinct()));
+    fn infer(summary: &Summary, start: NaiveDateTime, end: NaiveDateTime, floor: u64) -> Self {
+        let (records, samples) = (Number::from(summary.records), Number::from(summary.distinct()));
         let records_per_sample = records.divide(samples).round();
         Row {
             start,
@@ -341,8 +345,8 @@ impl Row {
         }
     }
 
-    fn refresh(&mut self, window: &Window, end: NaiveDateTime) {
-        let (records, samples) = (Number::from(window.events), Number::from(window.distinct()));
+    fn refresh(&mut self, summary: &Summary, end: NaiveDateTime) {
+        let (records, samples) = (Number::from(summary.records), Number::from(summary.distinct()));
         let records_per_sample = records.divide(samples).round();
         let count = self.window_count;
         let average = |old: Number, new: Number| old.running_average(count, new).round();
@@ -400,14 +404,14 @@ pub struct Assessment {
 }
 
 impl Assessment {
-    fn measure(window: &Window, weights: &Weights) -> Self {
-        let (records, samples, max) = (window.events, window.distinct(), window.samples.max());
+    fn measure(summary: &Summary, weights: &Weights) -> Self {
+        let (records, samples, max) = (summary.records, summary.distinct(), summary.samples().max());
         Assessment {
             records,
             samples,
             max,
             mean: Number::from(records).divide_exactly(samples.into()),
-            std: window.samples.std().unwrap_or(0.0),
+            std: summary.samples().std().unwrap_or(0.0),
             share: if records > weights.least_records {
                 round_to_cents(max as f64 / records as f64)
             } else {
@@ -565,8 +569,8 @@ impl DayStatistics {
         let sum =
             |count: fn(&Past) -> u64| Number::from(pasts.iter().map(count).fold(0, u64::saturating_add));
         let max = |count: fn(&Past) -> u64| Number::from(pasts.iter().map(count).max().unwrap_or(0));
-        let (records, samples) = (|past: &Past| past.events, |past: &Past| past.samples.n());
-        let ratio = |past: &Past| Number::from(past.events).divide(past.samples.n().into());
+        let (records, samples) = (|past: &Past| past.records, |past: &Past| past.samples.n());
+        let ratio = |past: &Past| Number::from(past.records).divide(past.samples.n().into());
         DayStatistics {
             records_mean: sum(records).divide_exactly(days.into()),
             records_max: max(records),
@@ -612,12 +616,13 @@ fn combinations(days: &GlobalTable) -> Result<Vec<Key>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use peak_core::{Baseline, CountMoments, KeyWindow};
+    use peak_core::{Baseline, CountMoments, Summaries};
+    use std::sync::Arc;
     use proptest::prelude::*;
 
-    fn window(counts: &[u64]) -> Window {
+    fn window(counts: &[u64]) -> Summary {
         let samples: CountMoments = counts.iter().copied().collect();
-        Window { events: samples.sum(), samples, ..Window::default() }
+        Summary::new(samples.sum()).with_samples(samples)
     }
 
     fn day(index: usize) -> Span {
@@ -629,14 +634,14 @@ mod tests {
         let key = Key::new(["malicious", "PeExeFile"]);
         for (i, counts) in days.iter().enumerate() {
             let past = Baseline::default();
-            rule.learn_all(&[Observation { key: &key, span: day(i), window: &window(counts), past: &past }]);
+            rule.learn_all(&[Observation::new(&key, day(i), &window(counts), &past)]);
         }
         rule
     }
 
     fn assess(rule: &Classic, counts: &[u64]) -> Result<Assessment, Refusal> {
         let (key, past) = (Key::new(["malicious", "PeExeFile"]), Baseline::default());
-        rule.assess(&Observation { key: &key, span: day(20), window: &window(counts), past: &past })
+        rule.assess(&Observation::new(&key, day(20), &window(counts), &past))
     }
 
     #[test]
@@ -694,20 +699,23 @@ mod tests {
         let mut rule = learned(&[&[5, 5], &[6, 6]]);
         let before = rule.rows().clone();
         let (key, past) = (Key::new(["malicious", "PeExeFile"]), Baseline::default());
-        rule.learn_all(&[Observation { key: &key, span: day(1), window: &window(&[99]), past: &past }]);
+        rule.learn_all(&[Observation::new(&key, day(1), &window(&[99]), &past)]);
         assert_eq!(rule.rows(), &before);
     }
 
     #[test]
     fn days_without_a_key_count_as_zero_and_combinations_are_filled() {
-        let keyed = |values: [&str; 2], span, counts: &[u64]| KeyWindow {
-            key: Key::new(values),
-            span,
-            window: window(counts),
-        };
+        let keyed = |values: [&str; 2], counts: &[u64]| (Key::new(values), window(counts));
         let mut table = GlobalTable::default();
-        table.learn(day(0), &[keyed(["a", "x"], day(0), &[9]), keyed(["b", "y"], day(0), &[1, 1])]).unwrap();
-        table.learn(day(1), &[keyed(["b", "y"], day(1), &[2, 1])]).unwrap();
+        for (i, rows) in [
+            vec![keyed(["a", "x"], &[9]), keyed(["b", "y"], &[1, 1])],
+            vec![keyed(["b", "y"], &[2, 1])],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            table.learn(&Summaries::new(Arc::new(Schema::file_types()), day(i), rows).unwrap()).unwrap();
+        }
         let days = DayStatistics::of(&table).unwrap();
         assert_eq!(days.len(), 4);
         assert_eq!(days[&Key::new(["a", "y"])].records_max, Number::Int(0));

@@ -234,7 +234,7 @@ impl Pool {
         // Everything is measured against the past before any of it moves.
         let (mut walk, worth) = (keys.walk(), self.worth());
         let assess = |x: &&Observation<'_>| {
-            walk.find(x.key).map(|known| self.assess(known, Reading::of(x.window), &season.own, &worth))
+            walk.find(x.key).map(|known| self.assess(known, Reading::of(x.summary), &season.own, &worth))
         };
         let assessed: Vec<Option<Assessment>> = sorted.iter().map(assess).collect();
         let old: Vec<&Assessment> = assessed.iter().flatten().collect();
@@ -246,18 +246,18 @@ impl Pool {
         let take = Take { ratios: !eventful, counts: !eventful && (season.seen > 0 || old.len() >= MANY) };
         self.decay(take);
         let scales = self.ratios;
-        let together = sorted.iter().zip(&assessed).map(|(x, assessment)| (x.key, (x.window, assessment)));
-        keys.update(together, |known, (window, assessment)| match (known, assessment) {
+        let together = sorted.iter().zip(&assessed).map(|(x, assessment)| (x.key, (x.summary, assessment)));
+        keys.update(together, |known, (summary, assessment)| match (known, assessment) {
             (Some(known), Some(assessment)) => {
-                if window.events > 0 {
+                if summary.records > 0 {
                     known.seen = known.seen.max(span.end());
                 }
                 known.learn(assessment, &season.level, self, take);
                 None
             }
-            _ if window.events == 0 => None,
+            _ if summary.records == 0 => None,
             _ => {
-                let reading = Reading::of(window);
+                let reading = Reading::of(summary);
                 let log = (reading.counts[VOLUME] + 0.5).ln() - season.level.effects[VOLUME].log;
                 self.newcomers.learn(log);
                 Some(Known::first(reading, &season.own, &scales, span.end()))
@@ -280,7 +280,7 @@ impl Pool {
         for i in [VOLUME, VARIETY] {
             let mut walk = keys.walk();
             let word = |x: &&Observation<'_>| {
-                let count = Reading::of(x.window).counts[i];
+                let count = Reading::of(x.summary).counts[i];
                 Some(walk.find(x.key)?.counts[i].word(count, dispersions[i]))
             };
             let words: Vec<Word> = sorted.iter().filter_map(word).collect();

@@ -3,7 +3,7 @@
 use super::counts::Prediction;
 use super::ratio::Expected;
 use super::tail::{self, Tails};
-use peak_core::Window;
+use peak_core::Summary;
 
 /// The four statistics.
 pub(super) const VOLUME: usize = 0;
@@ -25,12 +25,12 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn of(window: &Window) -> Self {
-        let (events, distinct) = (window.events, window.distinct());
-        let repeated = events.saturating_sub(distinct);
+    pub(super) fn of(summary: &Summary) -> Self {
+        let (records, distinct) = (summary.records, summary.distinct());
+        let repeated = records.saturating_sub(distinct);
         let (error, surplus) =
-            window.uncertainty.map_or((0.0, 0.0), |bounds| (bounds.distinct(), bounds.surplus() as f64));
-        let counts = [events, distinct, repeated, window.samples.max()].map(|count| count as f64);
+            summary.uncertainty().map_or((0.0, 0.0), |bounds| (bounds.distinct(), bounds.surplus() as f64));
+        let counts = [records, distinct, repeated, summary.samples().max()].map(|count| count as f64);
         Reading { counts, error, surplus }
     }
 
