@@ -15,6 +15,7 @@ use peak_core::{
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -293,7 +294,10 @@ fn open_windows(
 /// The summaries of each window, also of those without records.
 fn closed_windows(source: &dyn Source, windows: &Windows) -> Result<(Vec<Finished<'static>>, Report)> {
     let mut found = Vec::new();
-    let report = source.windows(windows, &mut |window| found.push(window))?;
+    let report = source.windows(windows, &mut |window| {
+        found.push(window);
+        ControlFlow::Continue(())
+    })?;
     let mut found = found.into_iter().peekable();
     let finished = |window| {
         let of_window = std::iter::from_fn(|| found.next_if(|next| next.span == window));

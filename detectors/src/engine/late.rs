@@ -9,6 +9,7 @@ use crate::{Detector, Persist};
 use peak_core::{Key, LocalTables, Report, Result, Schema, Source, Span, Windows};
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,6 +168,7 @@ where
                 &mut too_early
             };
             *place += 1;
+            ControlFlow::Continue(())
         })?;
 
         let mut corrections = Vec::new();
