@@ -11,6 +11,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peak_core::{Schema, Source, Span};
 use peak_json::{Files, JsonFiles};
 use std::io::Cursor;
+use std::ops::ControlFlow;
 
 const RECORDS: u64 = 50_000;
 
@@ -54,8 +55,11 @@ fn scan(c: &mut Criterion) {
             b.iter(|| {
                 let feed = JsonFiles::new(Files::stream(layout, Cursor::new(text)), Schema::file_types());
                 let mut millis = 0;
-                let report = feed.scan(Span::ALWAYS, &mut |record| millis += record.time.millis()).unwrap();
-                assert_eq!(report.records, RECORDS);
+                let report = feed.scan(Span::ALWAYS, &mut |record| {
+                    millis += record.time.millis();
+                    ControlFlow::Continue(())
+                });
+                assert_eq!(report.unwrap().records, RECORDS);
                 millis
             });
         });

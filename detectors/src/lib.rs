@@ -16,21 +16,22 @@
 //! ```
 //! use peak_core::{Schema, Span, Tz};
 //! use peak_detectors::{Classic, Engine, Peak};
-//! # use peak_core::{Record, Report, Result, Source, Timestamp};
+//! # use peak_core::{Intake, Record, Report, Result, Source, Timestamp};
+//! # use std::ops::ControlFlow;
 //! # struct Feed(Schema);
 //! # impl Source for Feed {
 //! #     fn schema(&self) -> &Schema { &self.0 }
-//! #     fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report> {
-//! #         let mut report = Report::default();
+//! #     fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) -> Result<Report> {
+//! #         let mut intake = Intake::new(span);
 //! #         for i in 0..60i64 {
 //! #             let sample = if i < 40 { "same".to_owned() } else { i.to_string() };
 //! #             let day = if i < 10 { 0 } else { 1 };
 //! #             let time = Timestamp::from_millis(1_604_188_800_000 + day * 86_400_000 + i)?;
 //! #             let blame = [Some("7"), Some("API")];
 //! #             let record = Record { time, sample: Some(&sample), dimensions: &["unknown", "PeExeFile"], blame: &blame, measures: &[] };
-//! #             report.offer(span, &record, visit);
+//! #             if intake.offer(&record, visit).is_break() { break; }
 //! #         }
-//! #         Ok(report)
+//! #         intake.finish()
 //! #     }
 //! # }
 //! # let feed = Feed(Schema::file_types());

@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use peak_core::{
-    ErrorKind, Key, LocalTables, MemoryBudget, Record, Report, Result, Schema, Source, Span, Timestamp, Tz,
-    Windows,
+    ErrorKind, Intake, Key, LocalTables, MemoryBudget, Record, Report, Result, Schema, Source, Span,
+    Timestamp, Tz, Windows,
 };
 use peak_detectors::{Budget, Calibrated, Classic, Engine, Found, Peak, PeakRule, Phases, Step};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,8 +35,8 @@ impl Source for Feed {
         &self.schema
     }
 
-    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report> {
-        let mut report = Report::default();
+    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) -> Result<Report> {
+        let mut intake = Intake::new(span);
         for &(millis, key, sample, who) in &self.records {
             let [key, sample, who] = [key, sample, who].map(|n| n.to_string());
             let record = Record {
@@ -45,9 +46,11 @@ impl Source for Feed {
                 blame: &[Some(&who)],
                 measures: &[],
             };
-            report.offer(span, &record, visit);
+            if intake.offer(&record, visit).is_break() {
+                break;
+            }
         }
-        Ok(report)
+        intake.finish()
     }
 }
 
@@ -86,16 +89,18 @@ impl Source for Wide {
         &self.0
     }
 
-    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report> {
-        let mut report = Report::default();
+    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) -> Result<Report> {
+        let mut intake = Intake::new(span);
         for i in 0..100_000 {
             let sample = format!("{i:040x}");
             let time = Timestamp::from_millis(i / 10)?;
             let record =
                 Record { time, sample: Some(&sample), dimensions: &["a", "x"], blame: &[], measures: &[] };
-            report.offer(span, &record, visit);
+            if intake.offer(&record, visit).is_break() {
+                break;
+            }
         }
-        Ok(report)
+        intake.finish()
     }
 }
 

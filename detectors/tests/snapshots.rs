@@ -9,7 +9,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use ndarray::Array2;
-use peak_core::{Key, Record, Report, Result, Schema, Source, Span, Timestamp, Tz, Windows, snapshot};
+use peak_core::{
+    Intake, Key, Record, Report, Result, Schema, Source, Span, Timestamp, Tz, Windows, snapshot,
+};
 use peak_detectors::series::Seasonality;
 use peak_detectors::{
     Budget, Calibrated, Classic, Detector, Engine, Feature, Features, Fleet, IsolationForest, Mad,
@@ -19,6 +21,7 @@ use peak_detectors::{
 use std::fmt::Debug;
 use std::fs;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -320,8 +323,8 @@ impl Source for Feed {
         &self.0
     }
 
-    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report> {
-        let mut report = Report::default();
+    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) -> Result<Report> {
+        let mut intake = Intake::new(span);
         for i in 0..2_000 {
             let [key, who] = [(i % 7 % 3).to_string(), (i % 5).to_string()];
             // The last seconds repeat one sample.
@@ -334,9 +337,11 @@ impl Source for Feed {
                 blame: &[Some(&who)],
                 measures: &[],
             };
-            report.offer(span, &record, visit);
+            if intake.offer(&record, visit).is_break() {
+                break;
+            }
         }
-        Ok(report)
+        intake.finish()
     }
 }
 

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -133,7 +134,11 @@ fn repeat_run(
     let at = |local| Timestamp::from_local(local, params.tz);
     let window = Span::new(at(run.start), at(run.end)).map_err(text)?;
     let mut local = LocalTable::new(window);
-    feed.scan(window, &mut |record| assert!(local.add(record))).map_err(text)?;
+    feed.scan(window, &mut |record| {
+        assert!(local.add(record));
+        ControlFlow::Continue(())
+    })
+    .map_err(text)?;
     let (rows, recorded) = (group_by(feed, window)?, recorded_rows(&expected["group_by"], feed.schema()));
     if rows != recorded {
         return Err(format!("records by sender and sample: ours {rows:?}\nexpected {recorded:?}"));
@@ -299,6 +304,7 @@ fn group_by(feed: &JsonFiles, window: Span) -> Outcome<Rows> {
         let senders = record.blame.iter().map(|value| value.unwrap_or("null"));
         let row = record.dimensions.iter().copied().chain(senders).chain(record.sample);
         *rows.entry(row.map(str::to_owned).collect()).or_default() += 1;
+        ControlFlow::Continue(())
     })
     .map_err(text)?;
     Ok(rows)

@@ -11,6 +11,7 @@ use peak_core::{BadRecords, Report, Schema, Source, Span, TimeUnit};
 use peak_json::{Files, JsonFiles};
 use serde_json::Value;
 use std::io::Cursor;
+use std::ops::ControlFlow;
 
 /// What the reader learns before it meets the fuzzed lines.
 const LIKELY: &str = r#"{}
@@ -26,7 +27,11 @@ fn scan(bytes: &[u8]) -> Option<(Vec<String>, Report)> {
     let files = Files::stream("fuzzed", Cursor::new(bytes.to_vec()));
     let feed = JsonFiles::new(files, schema).on_bad_record(BadRecords::Skip(u64::MAX)).max_record_bytes(4096);
     let mut records = Vec::new();
-    let report = feed.scan(Span::ALWAYS, &mut |record| records.push(format!("{record:?}"))).ok()?;
+    let report = feed.scan(Span::ALWAYS, &mut |record| {
+        records.push(format!("{record:?}"));
+        ControlFlow::Continue(())
+    });
+    let report = report.ok()?;
     assert_eq!(report.records, records.len() as u64);
     Some((records, report))
 }

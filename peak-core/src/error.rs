@@ -1,16 +1,15 @@
 //! One error type for the whole family, one word wide, with positions.
 
-use crate::{Span, Timestamp};
-use serde::Serialize;
+use crate::{BadRecords, Rejection, Span, Timestamp, shown};
 use std::fmt;
-use std::sync::Arc;
 
 /// What the crates of the family return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Anything that can go wrong, with the place, the rule and the offending value.
 ///
-/// It is one word wide, `Send + Sync + 'static`, and its message stands on one line:
+/// It is one word wide, `Send + Sync + 'static`, and its message stands on one line: what came from outside is
+/// [`shown`] there, and raw in the fields of the [`ErrorKind`].
 ///
 /// ```
 /// use peak_core::Schema;
@@ -31,7 +30,7 @@ impl Error {
     }
 
     /// True when the same call may succeed later without any change: a time-out, an interruption,
-    /// a full disk, a file that another writer holds.
+    /// a full disk, a peer that cannot be reached; or when a backend says so of its own error.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         use std::io::ErrorKind as Io;
@@ -43,11 +42,20 @@ impl Error {
                     | Io::TimedOut
                     | Io::ConnectionReset
                     | Io::ConnectionAborted
+                    | Io::ConnectionRefused
+                    | Io::NotConnected
+                    | Io::BrokenPipe
+                    | Io::HostUnreachable
+                    | Io::NetworkUnreachable
+                    | Io::NetworkDown
+                    | Io::AddrInUse
+                    | Io::StaleNetworkFileHandle
                     | Io::StorageFull
                     | Io::QuotaExceeded
                     | Io::ResourceBusy
             ),
             ErrorKind::Locked { .. } => true,
+            ErrorKind::Backend { temporary, .. } => *temporary,
             _ => false,
         }
     }
@@ -56,6 +64,26 @@ impl Error {
     #[must_use]
     pub fn io(origin: impl fmt::Display, error: std::io::Error) -> Self {
         ErrorKind::Io { origin: origin.to_string(), error }.into()
+    }
+
+    /// A backend's own error: what its database, broker or service said. `temporary` when the same call may
+    /// succeed later without any change.
+    ///
+    /// ```
+    /// use peak_core::{Error, ErrorKind};
+    ///
+    /// let error = Error::backend("orders", "the leader of the partition is being elected", true);
+    /// assert!(error.is_temporary());
+    /// assert_eq!(error.to_string(), "orders: the leader of the partition is being elected");
+    /// assert!(matches!(error.kind(), ErrorKind::Backend { origin, .. } if origin == "orders"));
+    /// ```
+    #[must_use]
+    pub fn backend(
+        origin: impl fmt::Display,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+        temporary: bool,
+    ) -> Self {
+        ErrorKind::Backend { origin: origin.to_string(), error: error.into(), temporary }.into()
     }
 
     /// A configured value that breaks a rule; `field` names it.
@@ -82,7 +110,7 @@ impl From<Rejection> for Error {
 #[non_exhaustive]
 pub enum ErrorKind {
     /// Reading or writing failed.
-    #[error("{origin}: {error}")]
+    #[error("{}: {}", shown(origin), shown(&error.to_string()))]
     Io {
         /// The file or stream.
         origin: String,
@@ -90,15 +118,25 @@ pub enum ErrorKind {
         /// print the chain of sources would say it twice.
         error: std::io::Error,
     },
+    /// A backend's own error. Its message tells those behind it, too.
+    #[error("{}: {}", shown(origin), shown(&with_sources(error.as_ref())))]
+    Backend {
+        /// The table, topic, service or stream.
+        origin: String,
+        /// What it said; no `source`, as above.
+        error: Box<dyn std::error::Error + Send + Sync>,
+        /// Whether the same call may succeed later without any change.
+        temporary: bool,
+    },
     /// A record breaks a rule and the policy is to reject it.
     #[error("{0}")]
     BadRecord(Rejection),
     /// More bad records than the policy allows.
-    #[error("more than {limit} bad records; the first: {first}")]
+    #[error("more than {policy} bad records; the first: {first}", policy = policy.allowed())]
     TooManyBadRecords {
-        /// How many were allowed.
-        limit: u64,
-        /// The first that was met.
+        /// The policy.
+        policy: BadRecords,
+        /// The first bad record that was met.
         first: Rejection,
     },
     /// A file pattern matched nothing.
@@ -108,7 +146,7 @@ pub enum ErrorKind {
         pattern: String,
     },
     /// A configured value breaks a rule.
-    #[error("{field}: {rule}, got {value:?}")]
+    #[error("{}: {}, got {value:?}", shown(field), shown(rule))]
     Invalid {
         /// The name of the setting.
         field: String,
@@ -118,7 +156,7 @@ pub enum ErrorKind {
         value: String,
     },
     /// A snapshot or table file is damaged, foreign or of an unknown version.
-    #[error("{name}: not a usable snapshot: {rule}")]
+    #[error("{}: not a usable snapshot: {}", shown(name), shown(rule))]
     Snapshot {
         /// The file.
         name: String,
@@ -166,71 +204,31 @@ pub enum ErrorKind {
         horizon: Timestamp,
     },
     /// A source that can be read only once was read again.
-    #[error("{origin}: can be read only once")]
+    #[error("{}: can be read only once", shown(origin))]
     ReadTwice {
         /// The stream.
         origin: String,
     },
 }
 
-/// Where in its source a record stands.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-pub struct Position {
-    /// The file or stream.
-    pub file: Arc<str>,
-    /// The record's number in the file, from 1.
-    pub record: u64,
-    /// The line on which the record begins, from 1.
-    pub line: u64,
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: record {} (line {})", self.file, self.record, self.line)
-    }
-}
-
-/// One bad record: where it stands, which field broke which rule, and with what value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Rejection {
-    /// Where the record stands.
-    pub position: Position,
-    /// The field, when one is to blame.
-    pub field: Option<String>,
-    /// What must hold.
-    pub rule: String,
-    /// What was found instead, shortened to [`Rejection::VALUE_CHARS`] characters.
-    pub value: String,
-}
-
-impl Rejection {
-    /// The longest value that a rejection quotes, in characters.
-    pub const VALUE_CHARS: usize = 80;
-
-    /// A rejection that quotes at most [`VALUE_CHARS`](Self::VALUE_CHARS) characters of the value.
-    #[must_use]
-    pub fn new(position: Position, field: Option<&str>, rule: impl Into<String>, value: &str) -> Self {
-        let mut shown: String = value.chars().take(Self::VALUE_CHARS).collect();
-        if shown.len() < value.len() {
-            shown.push('…');
+/// The message of an error, and of the errors behind it unless they are told already.
+fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut message = error.to_string();
+    let mut behind = error.source();
+    while let Some(source) = behind {
+        let next = source.to_string();
+        if !message.ends_with(&next) {
+            message = format!("{message}: {next}");
         }
-        Rejection { position, field: field.map(str::to_owned), rule: rule.into(), value: shown }
+        behind = source.source();
     }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.position)?;
-        if let Some(field) = &self.field {
-            write!(f, "field {field:?} ")?;
-        }
-        write!(f, "{}, got {}", self.rule, self.value)
-    }
+    message
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Position, Rule, RuleKind};
 
     #[test]
     fn an_error_is_one_word_and_crosses_threads() {
@@ -240,23 +238,71 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_temporary_and_a_missing_file_is_not() {
-        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
-        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-        assert!(Error::io("history.peak", full).is_temporary());
-        assert!(!Error::io("history.peak", missing).is_temporary());
+    fn what_may_pass_without_a_change_is_temporary() {
+        use std::io::ErrorKind as Io;
+        let io = |kind: Io| Error::io("history.peak", kind.into());
+        for kind in [
+            Io::StorageFull,
+            Io::ConnectionRefused,
+            Io::BrokenPipe,
+            Io::NotConnected,
+            Io::HostUnreachable,
+            Io::NetworkUnreachable,
+            Io::NetworkDown,
+            Io::AddrInUse,
+        ] {
+            assert!(io(kind).is_temporary(), "{kind}");
+        }
+        for kind in [Io::NotFound, Io::PermissionDenied, Io::InvalidData, Io::AddrNotAvailable] {
+            assert!(!io(kind).is_temporary(), "{kind}");
+        }
+        assert!(!Error::invalid("a", "must be b", "c").is_temporary());
+        assert!(!Error::backend("orders", "no such topic", false).is_temporary());
+    }
+
+    /// An error with one behind it.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{words}")]
+    struct Chained {
+        words: &'static str,
+        source: std::io::Error,
     }
 
     #[test]
-    fn a_long_value_is_shortened_at_a_character() {
-        let position = Position { file: "a.ndjson".into(), record: 2, line: 3 };
-        let rejection = Rejection::new(position, Some("host"), "must be short", &"é".repeat(500));
-        let text = rejection.to_string();
-        assert!(
-            text.starts_with(r#"a.ndjson: record 2 (line 3): field "host" must be short, got éé"#),
-            "{text}"
-        );
-        assert!(text.ends_with("é…"));
-        assert_eq!(rejection.value.chars().count(), Rejection::VALUE_CHARS + 1);
+    fn an_error_of_a_backend_tells_the_errors_behind_it_once() {
+        let refused = || std::io::Error::other("refused\nby peer");
+        for (words, expected) in [
+            ("cannot connect", r"orders: cannot connect: refused\nby peer"),
+            ("cannot connect: refused\nby peer", r"orders: cannot connect: refused\nby peer"),
+        ] {
+            let error = Error::backend("orders", Chained { words, source: refused() }, true);
+            assert_eq!(error.to_string(), expected);
+            assert!(std::error::Error::source(&error).is_none(), "it would be told twice");
+        }
+    }
+
+    #[test]
+    fn messages_stand_on_one_line_whatever_came_from_outside() {
+        let evil = "a\n2024-01-01 CRITICAL forged\x1b[2J";
+        let rule = Rule::new(RuleKind::Other, evil);
+        let rejection = Rejection::new(Position::nowhere(evil), Some(evil), rule, evil);
+        assert_eq!(*rejection.value, *evil);
+        let at = |millis| Timestamp::from_millis(millis).unwrap();
+        let window = Span::new(at(0), at(1)).unwrap();
+        for kind in [
+            ErrorKind::Io { origin: evil.into(), error: std::io::Error::other(evil) },
+            ErrorKind::Backend { origin: evil.into(), error: evil.into(), temporary: true },
+            ErrorKind::BadRecord(rejection.clone()),
+            ErrorKind::TooManyBadRecords { policy: BadRecords::Skip(1), first: rejection },
+            ErrorKind::NoFile { pattern: evil.into() },
+            ErrorKind::Invalid { field: evil.into(), rule: evil.into(), value: evil.into() },
+            ErrorKind::Snapshot { name: evil.into(), rule: evil.into() },
+            ErrorKind::AlreadyLearned { window, learned: window },
+            ErrorKind::TooOld { window, horizon: at(5) },
+            ErrorKind::ReadTwice { origin: evil.into() },
+        ] {
+            let message = Error::from(kind).to_string();
+            assert!(!message.contains(char::is_control), "{message:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 //! use peak_core::{Schema, Source, Span};
 //! use peak_csv::CsvFiles;
+//! use std::ops::ControlFlow;
 //!
 //! let folder = tempfile::tempdir()?;
 //! std::fs::write(
@@ -22,6 +23,7 @@
 //! let mut means = Vec::new();
 //! feed.windows(&Span::days("2020-11-02", "2020-11-03")?, &mut |found| {
 //!     means.extend(found.window.measures.iter().map(|measure| measure.mean()));
+//!     ControlFlow::Continue(())
 //! })?;
 //! assert_eq!(means, [Some(0.5), Some(512.0)]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -45,15 +47,19 @@
 //!
 //! A cell of blanks holds nothing. Anything else makes a bad record, and so does a row that has not
 //! one cell for each column. Bad records are never left out silently: [`CsvFiles::on_bad_record`]
-//! decides, and the report counts them.
+//! decides, the report counts them, and [`CsvFiles::dead_letters`] are told each one.
 
 mod rows;
 
 pub use peak_files::Files;
 
-use peak_core::{BadRecords, Error, Record, Report, Result, Schema, SchemaBuilder, Source, Span};
-use peak_files::{Input, read_record};
+use peak_core::read::read_record;
+use peak_core::{
+    BadRecords, DeadLetters, Error, Intake, Record, Report, Result, Schema, SchemaBuilder, Source, Span,
+};
+use peak_files::Input;
 use rows::Rows;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// CSV files, or a stream of CSV, as a [`Source`].
@@ -64,6 +70,7 @@ pub struct CsvFiles {
     columns: Option<Vec<String>>,
     delimiter: u8,
     bad_records: BadRecords,
+    dead_letters: DeadLetters,
     max_record_bytes: usize,
 }
 
@@ -77,6 +84,7 @@ impl CsvFiles {
             columns: None,
             delimiter: b',',
             bad_records: BadRecords::default(),
+            dead_letters: DeadLetters::default(),
             max_record_bytes: 16 << 20,
         }
     }
@@ -111,7 +119,7 @@ impl CsvFiles {
         if let Some(input) = feed.files.open().next() {
             let mut rows = feed.rows(input?);
             let columns = rows.header()?.unwrap_or_default();
-            feed.locate(&rows.position.file, &columns)?;
+            feed.locate(&rows.position.origin, &columns)?;
             let is_measure =
                 |column: &String| !column.is_empty() && feed.schema.fields().all(|field| field != column);
             feed.schema = roles.measures(columns.into_iter().filter(is_measure)).build()?;
@@ -146,6 +154,13 @@ impl CsvFiles {
         self
     }
 
+    /// Where bad records go besides the report; a row's bytes are not at hand then.
+    #[must_use]
+    pub fn dead_letters(mut self, dead_letters: DeadLetters) -> Self {
+        self.dead_letters = dead_letters;
+        self
+    }
+
     /// The size above which a row is a bad record, and is passed over without being kept in memory;
     /// 16 MiB unless said.
     #[must_use]
@@ -173,29 +188,31 @@ impl CsvFiles {
     fn scan_file(
         &self,
         input: Input,
-        report: &mut Report,
-        span: Span,
-        visit: &mut dyn FnMut(&Record<'_>),
-    ) -> Result<()> {
+        intake: &mut Intake,
+        visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
         let mut rows = self.rows(input);
         let columns = match &self.columns {
             Some(names) => Some(names.clone()),
             None => rows.header()?,
         };
         // A file without a header has no rows either.
-        let Some(columns) = columns else { return Ok(()) };
-        let places = self.locate(&rows.position.file, &columns)?;
+        let Some(columns) = columns else { return Ok(ControlFlow::Continue(())) };
+        let places = self.locate(&rows.position.origin, &columns)?;
         while let Some(row) = rows.next()? {
             let read = row.and_then(|row| {
                 row.check_len(columns.len())?;
                 let value = |field: usize| row.cell(places[field]);
-                read_record(&self.schema, row.position, value, |record| report.offer(span, record, visit))
+                let at = || row.position.clone();
+                read_record(&self.schema, at, value, |record| intake.offer(record, visit))
             });
-            if let Err(rejection) = read {
-                report.reject(rejection, self.bad_records)?;
+            match read {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(stop) => return Ok(stop),
+                Err(rejection) => intake.reject(rejection, None)?,
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -204,11 +221,14 @@ impl Source for CsvFiles {
         &self.schema
     }
 
-    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report> {
-        let mut report = Report::default();
+    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) -> Result<Report> {
+        let mut intake =
+            Intake::new(span).on_bad_record(self.bad_records).dead_letters(self.dead_letters.clone());
         for input in self.files.open() {
-            self.scan_file(input?, &mut report, span, visit)?;
+            if self.scan_file(input?, &mut intake, visit)?.is_break() {
+                break;
+            }
         }
-        Ok(report)
+        intake.finish()
     }
 }

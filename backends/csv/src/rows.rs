@@ -2,8 +2,8 @@
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use memchr::memchr_iter;
-use peak_core::{Error, Position, Rejection, Result};
-use peak_files::{Rule, Value};
+use peak_core::read::Value;
+use peak_core::{Error, Place, Position, Rejection, Result, Rule, RuleKind};
 use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -14,6 +14,8 @@ pub(crate) struct Rows<R> {
     parser: Reader,
     /// Of the row that was read last.
     pub(crate) position: Position,
+    /// The number of the row that was read last.
+    record: u64,
     /// The line that comes next.
     line: u64,
     most_bytes: usize,
@@ -37,7 +39,8 @@ impl<R: Read> Rows<R> {
         Rows {
             input: BufReader::with_capacity(Self::CHUNK, input),
             parser: ReaderBuilder::new().delimiter(delimiter).build(),
-            position: Position { file: name, record: 0, line: 1 },
+            position: Position::nowhere(name),
+            record: 0,
             line: 1,
             most_bytes,
             cells: vec![0; 1 << 10],
@@ -51,18 +54,18 @@ impl<R: Read> Rows<R> {
         let row = row?;
         let name = |column| String::from_utf8_lossy(row.cell(column).0.trim_ascii()).into_owned();
         let names = (0..row.ends.len()).map(name).collect();
-        self.position.record = 0;
+        self.record = 0;
         Ok(Some(names))
     }
 
     /// The next row, or why it is a bad record; `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Result<Row<'_>, Rejection>>> {
         self.skip_line_ends()?;
-        self.position.record += 1;
-        self.position.line = self.line;
+        self.record += 1;
+        self.position.place = Place::Line { record: self.record, line: self.line };
         let (mut bytes, mut length, mut count) = (0, 0, 0);
         loop {
-            let input = self.input.fill_buf().map_err(|source| Error::io(&self.position.file, source))?;
+            let input = self.input.fill_buf().map_err(|source| Error::io(&self.position.origin, source))?;
             let (result, read, written, ended) =
                 self.parser.read_record(input, &mut self.cells[length..], &mut self.ends[count..]);
             self.consume(read);
@@ -83,7 +86,7 @@ impl<R: Read> Rows<R> {
             }
         }
         if bytes > self.most_bytes {
-            let rule = format!("must be at most {} bytes", self.most_bytes);
+            let rule = Rule::at_most(self.most_bytes);
             return Ok(Some(Err(Rejection::new(self.position.clone(), None, rule, &bytes.to_string()))));
         }
         Ok(Some(Ok(Row {
@@ -96,7 +99,7 @@ impl<R: Read> Rows<R> {
     /// Skips what the parser would skip, too, to know the line on which the row begins.
     fn skip_line_ends(&mut self) -> Result<()> {
         loop {
-            let input = self.input.fill_buf().map_err(|source| Error::io(&self.position.file, source))?;
+            let input = self.input.fill_buf().map_err(|source| Error::io(&self.position.origin, source))?;
             let skipped = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             if skipped == 0 {
                 return Ok(());
@@ -130,6 +133,7 @@ impl<'a> Row<'a> {
             return Ok(());
         }
         let rule = format!("must have one cell for each of {columns} columns");
+        let rule = Rule::new(RuleKind::Width, rule);
         Err(Rejection::new(self.position.clone(), None, rule, &count.to_string()))
     }
 }
@@ -147,7 +151,7 @@ impl<'a> Value<'a> for Cell<'a> {
     }
 
     fn text(&self) -> Result<Cow<'a, str>, Rule> {
-        std::str::from_utf8(self.0).map(Cow::Borrowed).map_err(|_| "must be UTF-8".into())
+        std::str::from_utf8(self.0).map(Cow::Borrowed).map_err(|_| Rule::utf8())
     }
 
     fn plain(&self) -> Option<&'a str> {

@@ -7,6 +7,7 @@ use peak_csv::{CsvFiles, Files};
 use proptest::prelude::*;
 use std::fs;
 use std::io::{Cursor, Read, Write};
+use std::ops::ControlFlow;
 
 const SKIP_ALL: BadRecords = BadRecords::Skip(u64::MAX);
 const HEADER: &str = "at,id,host,user,load\n";
@@ -25,7 +26,7 @@ fn feed(content: impl Into<Vec<u8>>) -> CsvFiles {
 }
 
 fn scan(source: &CsvFiles) -> Result<Report> {
-    source.scan(Span::ALWAYS, &mut |_| {})
+    source.scan(Span::ALWAYS, &mut |_| ControlFlow::Continue(()))
 }
 
 /// The message of the one bad record among good ones; the policy must not change it.

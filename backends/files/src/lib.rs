@@ -1,8 +1,7 @@
-//! What the backends that read files share: opening many inputs, and making records of field values.
+//! What the backends that read files share: opening many inputs.
 //!
 //! [`Files`] is a set of inputs. It hands out one at a time, decompressed, so that a backend only
-//! parses. [`read_record`] turns the values of one record into what the engine takes, and names the
-//! field and the rule when it cannot.
+//! parses. What makes a record of the values of its fields is [`peak_core::read`].
 //!
 //! ```
 //! use peak_files::Files;
@@ -21,7 +20,5 @@
 //! ```
 
 mod files;
-mod record;
 
 pub use files::{Cut, Files, Input, Part};
-pub use record::{Rule, Value, read_record};

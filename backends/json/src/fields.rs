@@ -1,8 +1,8 @@
 //! Picks the fields of a schema out of a JSON object.
 
 use hashbrown::HashMap;
-use peak_core::Schema;
-use peak_files::{Rule, Value};
+use peak_core::read::Value;
+use peak_core::{Rule, RuleKind, Schema};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
@@ -239,11 +239,11 @@ impl<'a> Value<'a> for Json<'a> {
         };
         match source.as_bytes() {
             [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => Ok(source[1..source.len() - 1].into()),
-            [b'"', ..] => serde_json::from_str(source)
-                .map(Cow::Owned)
-                .map_err(|error| format!("must be valid JSON: {error} of the value").into()),
+            [b'"', ..] => serde_json::from_str(source).map(Cow::Owned).map_err(|error| {
+                Rule::new(RuleKind::Syntax, format!("must be valid JSON: {error} of the value"))
+            }),
             [b'-' | b'0'..=b'9' | b't' | b'f', ..] => Ok(source.into()),
-            _ => Err("must be a string, a number or a boolean".into()),
+            _ => Err(Rule::new(RuleKind::NotText, "must be a string, a number or a boolean")),
         }
     }
 }

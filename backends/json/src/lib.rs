@@ -1,8 +1,10 @@
-//! JSON and NDJSON files as a source of telemetry records for the peak engine.
+//! JSON and NDJSON as telemetry records for the peak engine: files as a source ([`JsonFiles`]), payloads of a
+//! queue or a socket with a decoder ([`JsonDecoder`]).
 //!
 //! ```
 //! use peak_core::{Schema, Source, Span};
 //! use peak_json::JsonFiles;
+//! use std::ops::ControlFlow;
 //!
 //! let folder = tempfile::tempdir()?;
 //! std::fs::write(
@@ -18,6 +20,7 @@
 //! let mut events = Vec::new();
 //! let report = feed.windows(&Span::days("2020-11-02", "2020-11-03")?, &mut |found| {
 //!     events.push((found.key.to_string(), found.window.events));
+//!     ControlFlow::Continue(())
 //! })?;
 //! assert_eq!(events, [("PdfDocFile".to_owned(), 1), ("PeExeFile".to_owned(), 2)]);
 //! assert_eq!(report.records, 3);
@@ -61,30 +64,35 @@
 //! | measure | a number of magnitude up to 1e150, or nothing or null |
 //!
 //! Anything else makes a bad record. Bad records are never left out silently:
-//! [`JsonFiles::on_bad_record`] decides, and the report counts them.
+//! [`JsonFiles::on_bad_record`] decides, the report counts them, and [`JsonFiles::dead_letters`] are told
+//! each one.
 
+mod decoder;
 mod fields;
 mod frame;
 mod reader;
 mod shape;
 mod share;
 
+pub use decoder::JsonDecoder;
 pub use peak_files::Files;
 
-use fields::Fields;
-use peak_core::{BadRecords, LocalTables, Record, Report, Result, Schema, Source, Span};
-use reader::Reader;
+use peak_core::{
+    BadRecords, DeadLetters, Decode, Intake, LocalTables, Record, Report, Result, Schema, Source, Span,
+};
+use reader::{Bad, Reader};
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// JSON and NDJSON files, or a stream of either, as a [`Source`].
 #[derive(Debug, Clone)]
 pub struct JsonFiles {
     files: Files,
-    schema: Schema,
-    fields: Fields,
+    /// Of each input anew.
+    decoder: JsonDecoder,
     bad_records: BadRecords,
-    max_record_bytes: usize,
+    dead_letters: DeadLetters,
     threads: NonZeroUsize,
 }
 
@@ -92,13 +100,11 @@ impl JsonFiles {
     /// Any set of inputs.
     #[must_use]
     pub fn new(files: Files, schema: Schema) -> Self {
-        let fields = Fields::new(&schema);
         JsonFiles {
             files,
-            schema,
-            fields,
+            decoder: JsonDecoder::new(schema),
             bad_records: BadRecords::default(),
-            max_record_bytes: 16 << 20,
+            dead_letters: DeadLetters::default(),
             threads: NonZeroUsize::MIN,
         }
     }
@@ -129,11 +135,19 @@ impl JsonFiles {
         self
     }
 
+    /// Where bad records go besides the report: each one, in order, whenever the files are read. They are then
+    /// read with one thread.
+    #[must_use]
+    pub fn dead_letters(mut self, dead_letters: DeadLetters) -> Self {
+        self.dead_letters = dead_letters;
+        self
+    }
+
     /// The size above which a record is a bad one, and is passed over without being kept in memory;
     /// 16 MiB unless said.
     #[must_use]
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
-        self.max_record_bytes = bytes;
+        self.decoder = self.decoder.max_record_bytes(bytes);
         self
     }
 
@@ -145,35 +159,44 @@ impl JsonFiles {
         self.threads = threads;
         self
     }
+
+    fn intake(&self, span: Span) -> Intake {
+        Intake::new(span).on_bad_record(self.bad_records).dead_letters(self.dead_letters.clone())
+    }
 }
 
 impl Source for JsonFiles {
     fn schema(&self) -> &Schema {
-        &self.schema
+        self.decoder.schema()
     }
 
-    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report> {
-        let mut report = Report::default();
-        for input in self.files.open() {
+    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) -> Result<Report> {
+        let mut intake = self.intake(span);
+        'inputs: for input in self.files.open() {
             let mut reader = Reader::new(self, input?);
-            while let Some(read) = reader.next(|record| report.offer(span, record, visit))? {
-                if let Err(rejection) = read {
-                    report.reject(rejection, self.bad_records)?;
+            while let Some(read) = reader.next(|record| intake.offer(record, visit))? {
+                match read {
+                    Ok(ControlFlow::Continue(())) => {}
+                    Ok(ControlFlow::Break(())) => break 'inputs,
+                    Err(Bad { rejection, raw }) => intake.reject(rejection, raw)?,
                 }
             }
         }
-        Ok(report)
+        intake.finish()
     }
 
     fn count(&self, tables: &mut LocalTables) -> Result<Report> {
         let Some(hull) = tables.windows().hull() else { return Ok(Report::default()) };
-        if self.threads == NonZeroUsize::MIN {
-            let mut counter = tables.counter();
-            self.scan(hull, &mut |record| {
-                counter.add(record);
-            })
-        } else {
-            share::count(self, hull, tables)
+        if self.threads > NonZeroUsize::MIN && self.dead_letters.is_nowhere() {
+            return share::count(self, hull, tables);
         }
+        let mut between = 0;
+        let mut counter = tables.counter();
+        let mut report = self.scan(hull, &mut |record| {
+            between += u64::from(!counter.add(record));
+            ControlFlow::Continue(())
+        })?;
+        report.leave_between(between);
+        Ok(report)
     }
 }

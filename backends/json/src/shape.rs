@@ -12,10 +12,12 @@
 use crate::fields::{Fields, Json};
 use hashbrown::HashMap;
 use memchr::{memchr_iter, memchr2};
+use std::sync::Arc;
 
-/// What is known of the records of one file.
-pub(crate) struct Shapes<'f> {
-    fields: &'f Fields,
+/// What is known of the records of one feed.
+#[derive(Debug, Clone)]
+pub(crate) struct Shapes {
+    fields: Arc<Fields>,
     places: Vec<Place>,
     /// Places by that of their container and their key as it is written; elements of arrays have none.
     by_key: HashMap<(usize, Box<[u8]>), usize>,
@@ -28,6 +30,7 @@ pub(crate) struct Shapes<'f> {
 }
 
 /// A place in the structure of a record, with all the containers around it: that of a value.
+#[derive(Debug, Clone)]
 struct Place {
     role: Role,
     content: Content,
@@ -46,6 +49,7 @@ enum Role {
 }
 
 /// The strings and scalars at a place.
+#[derive(Debug, Clone)]
 enum Content {
     Unknown,
     /// The same in all records, quotes included.
@@ -54,7 +58,7 @@ enum Content {
 }
 
 /// The way from one value that may change to the next.
-#[derive(PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Path {
     /// What stands between them: quotes, keys, punctuation, blanks and constants.
     literal: Box<[u8]>,
@@ -101,7 +105,7 @@ pub(crate) struct Extent {
 /// The place of the whole record: paths from it begin at its brace.
 const RECORD: usize = 0;
 
-impl<'f> Shapes<'f> {
+impl Shapes {
     /// What may be remembered.
     const MOST_BYTES: usize = 1 << 20;
     /// Longer and deeper records are not learned.
@@ -113,13 +117,13 @@ impl<'f> Shapes<'f> {
     const PRICE: u32 = 32;
     const MOST_CREDIT: u32 = 32 * Self::PRICE;
 
-    pub(crate) fn new(fields: &'f Fields) -> Self {
+    pub(crate) fn new(fields: Arc<Fields>) -> Self {
         Shapes {
+            values: vec![None; fields.count()],
             fields,
             places: vec![Place::new(Role::Node(Fields::ROOT))],
             by_key: HashMap::new(),
             bytes: 0,
-            values: vec![None; fields.count()],
             credit: Self::MOST_CREDIT,
         }
     }
@@ -176,7 +180,7 @@ impl<'f> Shapes<'f> {
         }
         self.credit -= Self::PRICE;
         if self.bytes > Self::MOST_BYTES {
-            *self = Shapes { credit: self.credit, ..Shapes::new(self.fields) };
+            *self = Shapes { credit: self.credit, ..Shapes::new(Arc::clone(&self.fields)) };
         }
         let has_changed = |shapes: &mut Self| {
             let mut lesson = Lesson::new(shapes, object);
@@ -334,8 +338,8 @@ fn number(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Walks over a valid object, and adds the paths in it.
-struct Lesson<'s, 'f, 'a> {
-    shapes: &'s mut Shapes<'f>,
+struct Lesson<'s, 'a> {
+    shapes: &'s mut Shapes,
     text: &'a [u8],
     at: usize,
     /// The place that the present path comes from, and where in the text it begins.
@@ -345,8 +349,8 @@ struct Lesson<'s, 'f, 'a> {
     has_changed: bool,
 }
 
-impl<'s, 'f, 'a> Lesson<'s, 'f, 'a> {
-    fn new(shapes: &'s mut Shapes<'f>, object: &'a str) -> Self {
+impl<'s, 'a> Lesson<'s, 'a> {
+    fn new(shapes: &'s mut Shapes, object: &'a str) -> Self {
         Lesson { shapes, text: object.as_bytes(), at: 0, from: RECORD, start: 0, has_changed: false }
     }
 
@@ -406,7 +410,7 @@ impl<'s, 'f, 'a> Lesson<'s, 'f, 'a> {
     }
 
     fn member(&mut self, object: usize, role: Role, key: &[u8]) -> Option<usize> {
-        let fields = self.shapes.fields;
+        let fields = &self.shapes.fields;
         let node = match role {
             Role::Node(node) => fields.step(node, &serde_json::from_slice::<String>(key).ok()?),
             _ => None,
@@ -486,16 +490,16 @@ impl<'s, 'f, 'a> Lesson<'s, 'f, 'a> {
 mod tests {
     use super::*;
     use peak_core::Schema;
-    use peak_files::Value;
+    use peak_core::read::Value;
     use proptest::prelude::*;
 
-    fn fields() -> Fields {
+    fn fields() -> Arc<Fields> {
         let schema = Schema::builder().time("t").sample("a.b").dimensions(["a.c.d", "d"]).blame(["é"]);
-        Fields::new(&schema.build().unwrap())
+        Arc::new(Fields::new(&schema.build().unwrap()))
     }
 
     /// What the fields are in an object that is known, as `serde_json` sees it.
-    fn known(shapes: &mut Shapes<'_>, bytes: &[u8]) -> Option<Extent> {
+    fn known(shapes: &mut Shapes, bytes: &[u8]) -> Option<Extent> {
         let extent = shapes.read(bytes)?;
         let object = std::str::from_utf8(&bytes[..extent.bytes]).expect("UTF-8");
         let found = shapes.fields.find(object).expect("valid JSON");
@@ -512,14 +516,14 @@ mod tests {
     }
 
     /// Learns an object as a reader would.
-    fn learn(shapes: &mut Shapes<'_>, object: &str) {
+    fn learn(shapes: &mut Shapes, object: &str) {
         if shapes.fields.find(object).is_ok_and(|found| found.twice.is_none()) && object.starts_with('{') {
             shapes.learn(object);
         }
     }
 
-    fn shapes<'f>(fields: &'f Fields, learned: &[&str]) -> Shapes<'f> {
-        let mut shapes = Shapes::new(fields);
+    fn shapes(learned: &[&str]) -> Shapes {
+        let mut shapes = Shapes::new(fields());
         // The second time, it is known what changes.
         for object in learned.iter().chain(learned) {
             learn(&mut shapes, object);
@@ -529,14 +533,10 @@ mod tests {
 
     #[test]
     fn records_that_differ_in_strings_and_numbers_are_known() {
-        let fields = fields();
-        let mut shapes = shapes(
-            &fields,
-            &[
-                r#"{"t": 1, "x": "0", "y": {"z": [1, 2], "t": "é"}, "a": {"b": "v", "c.d": 3}, "n": null}"#,
-                r#"{"t": 2, "x": "1", "y": {"z": [], "t": "é"}, "a": {"b": 5, "c.d": "w"}, "n": null}"#,
-            ],
-        );
+        let mut shapes = shapes(&[
+            r#"{"t": 1, "x": "0", "y": {"z": [1, 2], "t": "é"}, "a": {"b": "v", "c.d": 3}, "n": null}"#,
+            r#"{"t": 2, "x": "1", "y": {"z": [], "t": "é"}, "a": {"b": 5, "c.d": "w"}, "n": null}"#,
+        ]);
         for text in [
             r#"{"t": 0, "x": "", "y": {"z": [3], "t": "é"}, "a": {"b": "\n\u00e9\"", "c.d": "漢字"}, "n": null}"#,
             r#"{"t": -0.5e+3, "x": "caf\u00e9", "y": {"z": [1, 2, 3, 4], "t": "é"}, "a": {"b": "w", "c.d": null}, "n": null}"#,
@@ -555,8 +555,7 @@ mod tests {
 
     #[test]
     fn what_serde_json_refuses_is_never_known() {
-        let fields = fields();
-        let mut shapes = shapes(&fields, &[r#"{"t":1,"x":"a"}"#, r#"{"t":2,"x":"b"}"#]);
+        let mut shapes = shapes(&[r#"{"t":1,"x":"a"}"#, r#"{"t":2,"x":"b"}"#]);
         for (time, text, is_known) in [
             ("3", "c", true),
             ("\"", "c", false),
@@ -592,8 +591,7 @@ mod tests {
 
     #[test]
     fn a_quote_belongs_to_its_string() {
-        let fields = fields();
-        let mut shapes = shapes(&fields, &[r#"{"t":1,"d":5,"x":1}"#, r#"{"t":1,"d":"a","x":2}"#]);
+        let mut shapes = shapes(&[r#"{"t":1,"d":5,"x":1}"#, r#"{"t":1,"d":"a","x":2}"#]);
         assert!(known(&mut shapes, br#"{"t":1,"d":"b","x":3}"#).is_some());
         assert_eq!(known(&mut shapes, br#"{"t":1,"d":5","x":3}"#), None);
         assert_eq!(known(&mut shapes, br#"{"t":1,"d":"a,"x":3}"#), None);
@@ -601,16 +599,14 @@ mod tests {
 
     #[test]
     fn a_field_twice_is_left_to_the_parser() {
-        let fields = fields();
-        let mut shapes = shapes(&fields, &[r#"{"t":1,"d":2,"x":5,"t.":0}"#, r#"{"t":1,"x":6,"d":4,"t.":0}"#]);
+        let mut shapes = shapes(&[r#"{"t":1,"d":2,"x":5,"t.":0}"#, r#"{"t":1,"x":6,"d":4,"t.":0}"#]);
         assert!(known(&mut shapes, br#"{"t":1,"d":2,"x":7,"t.":0}"#).is_some());
         assert_eq!(known(&mut shapes, br#"{"t":1,"d":2,"x":7,"d":3,"t.":0}"#), None);
     }
 
     #[test]
     fn memory_is_bounded_whatever_the_keys() {
-        let fields = fields();
-        let mut shapes = Shapes::new(&fields);
+        let mut shapes = Shapes::new(fields());
         for i in 0..100_000 {
             learn(&mut shapes, &format!("{{\"t\":1,\"{i:0>1000}\":[{i}, \"{i}\"]}}"));
             assert!(shapes.bytes < 2 * Shapes::MOST_BYTES);
@@ -674,8 +670,7 @@ mod tests {
             edits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 0..24),
             cuts in prop::collection::vec(any::<[prop::sample::Index; 4]>(), 0..12),
         ) {
-            let fields = fields();
-            let mut shapes = Shapes::new(&fields);
+                let mut shapes = Shapes::new(fields());
             for _ in 0..2 {
                 for record in &records {
                     known(&mut shapes, record.as_bytes());

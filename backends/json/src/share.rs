@@ -1,11 +1,12 @@
 //! Counts records with several threads, as if there were one.
 
 use crate::JsonFiles;
-use crate::reader::Reader;
+use crate::reader::{Bad, Reader};
 use memchr::memchr;
-use peak_core::{BadRecords, Error, LocalTables, Record, Report, Result, Span};
+use peak_core::{Error, Intake, LocalTables, Record, Report, Result, Span};
 use peak_files::{Cut, Part};
 use std::iter;
+use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,8 +34,8 @@ pub(crate) fn count(source: &JsonFiles, span: Span, tables: &mut LocalTables) ->
         runs
     });
 
-    let mut report = Report::default();
-    let mut passed = (0, 0);
+    let mut intake = source.intake(span);
+    let (mut passed, mut between) = ((0, 0), 0);
     let mut by_keys: Vec<Vec<LocalTables>> = (0..threads).map(|_| Vec::new()).collect();
     let mut rest = counted.into_iter().flatten().peekable();
     while let Some(first) = rest.next() {
@@ -49,7 +50,8 @@ pub(crate) fn count(source: &JsonFiles, span: Span, tables: &mut LocalTables) ->
         }
         for run in runs {
             for outcome in run.outcomes {
-                passed = outcome.append_to(&mut report, source.bad_records, passed)?;
+                between += outcome.between;
+                passed = outcome.append_to(&mut intake, passed)?;
             }
             by_keys.iter_mut().zip(run.tables).for_each(|(same_keys, part)| same_keys.push(part));
         }
@@ -59,6 +61,8 @@ pub(crate) fn count(source: &JsonFiles, span: Span, tables: &mut LocalTables) ->
         same_keys.into_iter().try_for_each(|part| sum.merge(part)).map(|()| sum)
     });
     merged.into_iter().try_for_each(|part| tables.merge(part?))?;
+    let mut report = intake.finish()?;
+    report.leave_between(between);
     Ok(report)
 }
 
@@ -125,7 +129,7 @@ impl<'a> Run<'a> {
         for part in parts {
             let outcome = Outcome::of(source, part, span, &mut tables, &is_in_vain);
             is_before_element = outcome.is_before_element;
-            has_failed = outcome.has_failed(source.bad_records) && !is_of_array(part);
+            has_failed = outcome.has_failed() && !is_of_array(part);
             outcomes.push(outcome);
             if has_failed {
                 break;
@@ -142,7 +146,9 @@ struct Outcome {
     is_continued: bool,
     is_before_element: bool,
     /// Places are counted from the beginning of the part.
-    report: Report,
+    intake: Intake,
+    /// The records that lie in no window, but between two.
+    between: u64,
     /// The records and line ends in it.
     passed: (u64, u64),
     /// Why it was not read to its end.
@@ -161,11 +167,12 @@ impl Outcome {
         let mut outcome = Outcome {
             is_continued: part.is_continued(),
             is_before_element: false,
-            report: Report::default(),
+            intake: source.intake(span).of_part(),
+            between: 0,
             passed: (0, 0),
             error: None,
         };
-        outcome.error = outcome.read(source, part, span, tables, is_in_vain).err();
+        outcome.error = outcome.read(source, part, tables, is_in_vain).err();
         outcome
     }
 
@@ -173,20 +180,21 @@ impl Outcome {
         &mut self,
         source: &JsonFiles,
         part: &Part<'_>,
-        span: Span,
         tables: &mut LocalTables,
         is_in_vain: impl Fn() -> bool,
     ) -> Result<()> {
         let mut reader = Reader::of_part(source, part)?;
         let mut counter = tables.counter();
+        let Outcome { intake, between, .. } = self;
         let mut add = |record: &Record<'_>| {
-            counter.add(record);
+            *between += u64::from(!counter.add(record));
+            ControlFlow::Continue(())
         };
-        while let Some(read) = reader.next(|record| self.report.offer(span, record, &mut add))? {
-            if let Err(rejection) = read {
-                self.report.reject(rejection, BadRecords::Skip(u64::MAX))?;
+        while let Some(read) = reader.next(|record| intake.offer(record, &mut add))? {
+            if let Err(Bad { rejection, raw }) = read {
+                intake.reject(rejection, raw)?;
             }
-            if self.has_failed(source.bad_records) || is_in_vain() {
+            if intake.has_failed() || is_in_vain() {
                 break;
             }
         }
@@ -196,28 +204,16 @@ impl Outcome {
     }
 
     /// Whether the whole must fail, whatever the other parts are.
-    fn has_failed(&self, policy: BadRecords) -> bool {
-        let allowed = match policy {
-            BadRecords::Reject => 0,
-            BadRecords::Skip(limit) => limit,
-        };
-        self.error.is_some() || self.report.skipped > allowed
+    fn has_failed(&self) -> bool {
+        self.error.is_some() || self.intake.has_failed()
     }
 
-    /// Adds it to the report of all before it. `before` are the records and line ends of the parts
+    /// Adds it to what was read of all before it. `before` are the records and line ends of the parts
     /// before it of the same file; the same for the part behind it is returned.
-    fn append_to(
-        mut self,
-        report: &mut Report,
-        policy: BadRecords,
-        before: (u64, u64),
-    ) -> Result<(u64, u64)> {
+    fn append_to(mut self, all: &mut Intake, before: (u64, u64)) -> Result<(u64, u64)> {
         let (records, lines) = if self.is_continued { before } else { (0, 0) };
-        for rejection in &mut self.report.first_skipped {
-            rejection.position.record += records;
-            rejection.position.line += lines;
-        }
-        report.append(self.report, policy)?;
+        self.intake.move_positions(|position| *position = position.within(records + 1, lines + 1));
+        all.append(self.intake)?;
         match self.error {
             Some(error) => Err(error),
             None => Ok((records + self.passed.0, lines + self.passed.1)),

@@ -7,6 +7,7 @@ use peak_json::{Files, JsonFiles};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 use std::io::Cursor;
+use std::ops::ControlFlow;
 
 /// A record with owned values.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +38,7 @@ fn read(text: impl Into<Vec<u8>>) -> (Vec<Owned>, u64) {
             blame: record.blame.iter().map(|text| text.map(own)).collect(),
             measures: record.measures.to_vec(),
         });
+        ControlFlow::Continue(())
     });
     (records, scanned.unwrap().skipped)
 }

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use peak_core::testing::check_source;
-use peak_core::{BadRecords, LocalTables, Schema, Source, Span, Timestamp, Windows};
+use peak_core::{
+    BadRecords, BadShare, DeadLetters, LocalTables, Place, Schema, Source, Span, Timestamp, Windows,
+};
 use peak_json::{Files, JsonFiles};
 use proptest::prelude::*;
 use std::fs;
@@ -20,7 +22,9 @@ fn schema() -> Schema {
 /// Everything there is to know of a count: the tables, and the report or the error.
 fn count(source: &JsonFiles) -> (Option<LocalTables>, Result<String, String>) {
     let span = Span::new(Timestamp::MIN, Timestamp::from_millis(3_000).unwrap()).unwrap();
-    let mut tables = LocalTables::new(&Windows::every(span, Duration::from_secs(1)).unwrap());
+    let seconds = Windows::every(span, Duration::from_secs(1)).unwrap();
+    // With a gap.
+    let mut tables = LocalTables::new(&Windows::new(vec![seconds[0], seconds[2]]).unwrap());
     match source.count(&mut tables) {
         Ok(report) => (Some(tables), Ok(serde_json::to_string(&report).unwrap())),
         Err(error) => (None, Err(error.to_string())),
@@ -34,6 +38,8 @@ fn check(paths: &[impl AsRef<Path>]) {
         BadRecords::Skip(1),
         BadRecords::Skip(4),
         BadRecords::Skip(u64::MAX),
+        BadRecords::SkipShare(BadShare::new(0.02).unwrap().judged_after(9).unwrap()),
+        BadRecords::share(0.02).unwrap(),
     ];
     for policy in policies {
         let source = |threads| {
@@ -135,4 +141,28 @@ fn a_stream_is_read_by_one_of_the_threads() {
     let source = JsonFiles::new(files, schema()).threads(NonZeroUsize::new(2).unwrap());
     assert!(count(&source).1.unwrap().contains("\"records\":100"));
     assert_eq!(count(&source).1.unwrap_err(), "feed: can be read only once");
+}
+
+#[test]
+fn dead_letters_come_in_order_whatever_the_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.ndjson");
+    let line = |i: usize| {
+        if i % 100 == 7 { format!("bad {i}\n") } else { format!("{{\"at\":{i},\"id\":1,\"host\":2}}\n") }
+    };
+    fs::write(&path, (0..1_000).map(line).collect::<String>()).unwrap();
+    let (letters, taken) = std::sync::mpsc::channel();
+    let source = JsonFiles::paths([path], schema())
+        .on_bad_record(BadRecords::Skip(u64::MAX))
+        .threads(NonZeroUsize::new(3).unwrap())
+        .dead_letters(DeadLetters::to(move |rejection, raw| {
+            letters.send((rejection.position.place, raw.unwrap().to_vec())).unwrap();
+        }));
+    assert!(count(&source).1.is_ok());
+    drop(source);
+    let expected = (0..1_000).filter(|i| i % 100 == 7).map(|i| {
+        let number = i as u64 + 1;
+        (Place::Line { record: number, line: number }, format!("bad {i}").into_bytes())
+    });
+    assert_eq!(taken.iter().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }

@@ -43,13 +43,14 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use peak_benches::{cpu_seconds, median, memory_bytes, mix};
 use peak_core::{
-    KeyWindow, LocalTables, MemoryBudget, Record, Report, Schema, Source, Span, Timestamp, Windows,
+    Intake, KeyWindow, LocalTables, MemoryBudget, Record, Report, Schema, Source, Span, Timestamp, Windows,
 };
 use peak_json::{Files, JsonFiles};
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -259,6 +260,7 @@ impl Feed {
     fn scan(&self) -> Result<u64> {
         let report = self.source().scan(Span::ALWAYS, &mut |record| {
             std::hint::black_box(record);
+            ControlFlow::Continue(())
         })?;
         Ok(report.records)
     }
@@ -357,8 +359,12 @@ impl Source for MadeUp {
         &self.schema
     }
 
-    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report, peak_core::Error> {
-        let mut report = Report::default();
+    fn scan(
+        &self,
+        span: Span,
+        visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>,
+    ) -> Result<Report, peak_core::Error> {
+        let mut intake = Intake::new(span);
         let users: Vec<String> = (0..USERS).map(|user| user.to_string()).collect();
         let mut digest = [0; 40];
         for i in 0..self.records {
@@ -372,9 +378,11 @@ impl Source for MadeUp {
                 blame: &[],
                 measures: &[],
             };
-            report.offer(span, &record, visit);
+            if intake.offer(&record, visit).is_break() {
+                break;
+            }
         }
-        Ok(report)
+        intake.finish()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::series::Point;
 use peak_core::{Key, Report, Result, Source, Span, Timestamp};
+use std::ops::ControlFlow;
 use std::slice;
 
 /// The values of some metrics of a key at a time, borrowed.
@@ -36,18 +37,19 @@ impl<'a> Reading<'a> {
 /// ```
 /// use peak_core::{Schema, Span};
 /// use peak_detectors::Readings;
-/// # use peak_core::{Record, Report, Result, Source, Timestamp};
+/// # use peak_core::{Intake, Record, Report, Result, Source, Timestamp};
+/// # use std::ops::ControlFlow;
 /// # struct Feed(Schema);
 /// # impl Source for Feed {
 /// #     fn schema(&self) -> &Schema { &self.0 }
-/// #     fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report> {
-/// #         let mut report = Report::default();
+/// #     fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) -> Result<Report> {
+/// #         let mut intake = Intake::new(span);
 /// #         for i in 0..4i64 {
 /// #             let (time, measures) = (Timestamp::from_millis(i * 60_000)?, [Some(i as f64), None]);
 /// #             let record = Record { time, sample: None, dimensions: &["web-1"], blame: &[], measures: &measures };
-/// #             report.offer(span, &record, visit);
+/// #             if intake.offer(&record, visit).is_break() { break; }
 /// #         }
-/// #         Ok(report)
+/// #         intake.finish()
 /// #     }
 /// # }
 /// let schema = Schema::builder().time("timestamp").dimensions(["host"]).measures(["cpu", "memory"]).build()?;
@@ -83,6 +85,7 @@ impl Readings {
             let key = Key::new(record.dimensions);
             readings.values.extend(record.measures.iter().map(|value| value.unwrap_or(f64::NAN)));
             readings.readings.push((key, record.time, readings.values.len()));
+            ControlFlow::Continue(())
         })?;
         Ok((readings, report))
     }

@@ -26,6 +26,7 @@ use peak_core::{
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// The history of all keys as the classic rule keeps it.
@@ -237,17 +238,21 @@ impl Classic {
         source.scan(span, &mut |record| {
             // Records come in runs of the same day: the calendar is asked once a run.
             if seen.is_some_and(|day| day.contains(record.time)) {
-                return;
+                return ControlFlow::Continue(());
             }
             let date = record.time.local(zone).date();
             dates.insert(date);
             seen = Windows::local_day(date, zone).ok();
+            ControlFlow::Continue(())
         })?;
         let days: Result<Vec<Span>> = dates.into_iter().map(|date| Windows::local_day(date, zone)).collect();
         let days = Windows::new(days?)?;
 
         let mut found = Vec::new();
-        let report = source.windows(&days, &mut |window| found.push(window))?;
+        let report = source.windows(&days, &mut |window| {
+            found.push(window);
+            ControlFlow::Continue(())
+        })?;
         let mut table = GlobalTable::new(Duration::MAX);
         for of_day in found.chunk_by(|a, b| a.span == b.span) {
             table.learn(of_day[0].span, of_day)?;

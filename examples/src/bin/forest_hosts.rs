@@ -28,6 +28,7 @@ use peak_detectors::{
 use peak_json::JsonFiles;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ fn main() -> Result<()> {
         let values: Vec<f64> = record.measures.iter().map(|value| value.unwrap_or(f64::NAN)).collect();
         let Some(host) = hosts.get_mut(&key) else {
             *judged.entry("of an unknown host").or_default() += 1;
-            return;
+            return ControlFlow::Continue(());
         };
         let verdict = host.step(&Reading::new(&key, record.time, &values), &mut alerts);
         let what = verdict.map_or_else(Refusal::reason, |verdict| match verdict.anomalous {
@@ -88,6 +89,7 @@ fn main() -> Result<()> {
             false => "normal",
         });
         *judged.entry(what).or_default() += 1;
+        ControlFlow::Continue(())
     })?;
     hosts.into_values().for_each(|host| host.finish(&mut alerts));
     alerts.retain(|alert| alert.incident.anomalous >= arguments.least);

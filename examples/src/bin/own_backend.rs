@@ -7,8 +7,11 @@
 //! A [`Source`] needs a schema and `scan`; everything else follows. Its test is one line:
 //! `peak_core::testing::check_source(&source)`.
 
-use peak_core::{Position, Record, Rejection, Report, Result, Schema, Source, Span, Timestamp, Tz};
+use peak_core::{
+    Intake, Place, Position, Record, Rejection, Report, Result, Rule, Schema, Source, Span, Timestamp, Tz,
+};
 use peak_detectors::{Classic, Engine, Peak};
+use std::ops::ControlFlow;
 
 /// Lines of `TIME STATUS PATH CLIENT`: the paths requested, by status, blamed on the client.
 struct AccessLog {
@@ -24,10 +27,10 @@ impl AccessLog {
     }
 
     /// The fields of a line, or which of them breaks which rule.
-    fn read(line: &str) -> Result<(Timestamp, [&str; 3]), (&'static str, &'static str)> {
+    fn read(line: &str) -> Result<(Timestamp, [&str; 3]), (&'static str, Rule)> {
         let mut cells = line.split_whitespace();
-        let mut cell = |field| cells.next().ok_or((field, "must be present"));
-        let time = Timestamp::parse(cell("time")?).map_err(|_| ("time", Timestamp::RULE))?;
+        let mut cell = |field| cells.next().ok_or_else(|| (field, Rule::present()));
+        let time = Timestamp::parse(cell("time")?).map_err(|_| ("time", Rule::time()))?;
         Ok((time, [cell("status")?, cell("path")?, cell("client")?]))
     }
 }
@@ -37,11 +40,11 @@ impl Source for AccessLog {
         &self.schema
     }
 
-    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Report> {
-        let mut report = Report::default();
+    fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) -> Result<Report> {
+        let mut intake = Intake::new(span);
         for (number, line) in (1..).zip(&self.lines) {
             let (time, [status, path, client]) = Self::read(line).map_err(|(field, rule)| {
-                let position = Position { file: "access log".into(), record: number, line: number };
+                let position = Position::new("access log", Place::Line { record: number, line: number });
                 Rejection::new(position, Some(field), rule, line)
             })?;
             let record = Record {
@@ -51,9 +54,11 @@ impl Source for AccessLog {
                 blame: &[Some(client)],
                 measures: &[],
             };
-            report.offer(span, &record, visit);
+            if intake.offer(&record, visit).is_break() {
+                break;
+            }
         }
-        Ok(report)
+        intake.finish()
     }
 }
 
@@ -96,7 +101,7 @@ mod tests {
     #[test]
     fn a_bad_line_is_named() {
         let log = AccessLog::new(vec!["2024-01-01T00:00:00Z 200".into()]).unwrap();
-        let error = log.scan(Span::ALWAYS, &mut |_| {}).unwrap_err().to_string();
+        let error = log.scan(Span::ALWAYS, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
         let expected =
             r#"access log: record 1 (line 1): field "path" must be present, got 2024-01-01T00:00:00Z 200"#;
         assert_eq!(error, expected);

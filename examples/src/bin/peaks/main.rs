@@ -22,6 +22,7 @@ use peak_core::{Error, MemoryBudget, Source, Span, Windows, snapshot};
 use peak_detectors::{Assessment, Classic, Engine, Observation, Peak, PeakRule, Step};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -175,7 +176,10 @@ fn step_and_export(
         bail!(UsageError(format!("--original-peaks takes one window, there are {}", windows.len())));
     };
     let mut found = Vec::new();
-    let report = source.windows(windows, &mut |window| found.push(window))?;
+    let report = source.windows(windows, &mut |window| {
+        found.push(window);
+        ControlFlow::Continue(())
+    })?;
     if let PeakRule::Classic(rule) = engine.detector().rule() {
         let past = peak_core::Baseline::default();
         let assess = |x: &Observation<'_>| rule.assess(x).ok().filter(Assessment::is_peak);

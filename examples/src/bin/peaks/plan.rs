@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use chrono::{Days, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use peak_core::{Source, Span, Timestamp, Windows};
 use peak_detectors::{Engine, Peak};
+use std::ops::ControlFlow;
 
 /// How much of the past the first run looks at when there is no history, as the original does.
 pub(crate) const FIRST_HISTORY: TimeDelta = TimeDelta::days(7);
@@ -90,6 +91,7 @@ fn days_of_the_data(args: &Args, source: &dyn Source) -> Result<Option<(NaiveDat
     source.scan(Span::ALWAYS, &mut |record| {
         let (first, last) = extent.unwrap_or((record.time, record.time));
         extent = Some((first.min(record.time), last.max(record.time)));
+        ControlFlow::Continue(())
     })?;
     Ok(extent.map(|(first, last)| {
         let date = |time: Timestamp| time.local(args.zone).date();

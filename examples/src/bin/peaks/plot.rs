@@ -5,6 +5,7 @@ use peak_core::{Key, KeyWindow, Source, Span, Tz, Windows, snapshot};
 use peak_detectors::{Engine, Evidence, Found, Peak, Step};
 use plotters::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// One window of a key: what was seen and expected, and whether it was a peak.
@@ -37,7 +38,10 @@ pub(crate) fn draw_all(
     let mut histories: BTreeMap<&Key, Vec<Option<Point>>> =
         strangest.keys().map(|key| (*key, Vec::new())).collect();
     let mut finished = Vec::new();
-    source.windows(windows, &mut |found| finished.push(found))?;
+    source.windows(windows, &mut |found| {
+        finished.push(found);
+        ControlFlow::Continue(())
+    })?;
     let mut finished = finished.into_iter().peekable();
     for &span in windows.iter() {
         let of_window: Vec<KeyWindow> =
