@@ -21,6 +21,7 @@
 //! ```
 
 mod files;
+mod pattern;
 mod record;
 
 pub use files::{Cut, Files, Input, Part};
