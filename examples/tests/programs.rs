@@ -619,6 +619,17 @@ fn a_record_with_a_wrong_time_is_set_aside_and_told() {
 }
 
 #[test]
+fn a_feed_that_was_silent_for_weeks_is_judged_to_its_end() {
+    let days = [("01-01", 40), ("01-02", 41), ("01-20", 1), ("02-10", 39), ("02-11", 12)];
+    let records = days.map(|(day, records)| lines(&format!("2024-{day}"), "web", records)).concat();
+    let (_folder, paths) = in_folder(&[("a.ndjson", &records)]);
+    let output = peaks(&[&[text(&paths[0]), "--json"], &FIELDS[..]].concat());
+    stdout(&output);
+    assert!(!stderr(&output).contains("set aside"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("133 records, 0 outside"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_history_is_not_made_to_forget_all_it_has() {
     let record = lines("2024-12-01", "web", 30);
     let (folder, paths) = in_folder(&[
@@ -647,7 +658,10 @@ fn a_history_is_not_made_to_forget_all_it_has() {
     assert!(code == 2 && error.starts_with("--end 2999-01-01 00:00:00 lies after tomorrow"), "{error}");
     let (code, error) = failure(&run(&paths[1], &["--now", "2024-11-01"]));
     assert!(
-        code == 1 && error.starts_with("all records lie after tomorrow, from 2024-12-01T10:00:00Z"),
+        code == 1
+            && error.starts_with(
+                "all records lie after tomorrow, which ends 2024-11-03 00:00:00, from 2024-12-01T10"
+            ),
         "{error}"
     );
     assert_eq!(fs::read(&history).unwrap(), before);

@@ -54,18 +54,18 @@ impl Part {
     }
 }
 
-/// From the midnight before the first record within the span to the midnight after the last.
+/// From the midnight before the first record within the span to the midnight after the last; `None` without a record.
 ///
 /// A clock that is wrong makes windows up to its time, and in these a history forgets all it has. So records that lie
 /// after tomorrow, or are few and far from all others, are set aside and told.
 ///
 /// # Errors
-/// When there is no record, or so long a silence in the middle that a history would not outlast it.
+/// When all records lie after tomorrow, or so long a silence lies in the middle that a history would not outlast it.
 pub(crate) fn of_the_data(
     args: &Args,
     source: &dyn Source,
     within: Span,
-) -> Result<(NaiveDateTime, NaiveDateTime)> {
+) -> Result<Option<(NaiveDateTime, NaiveDateTime)>> {
     let tomorrow_ends = plan::end_of_tomorrow(args);
     let limit = if args.far_days { Timestamp::MAX } else { Timestamp::from_local(tomorrow_ends, args.zone) };
     let (mut days, mut ahead) = (BTreeMap::<i64, Part>::new(), None::<Part>);
@@ -86,22 +86,21 @@ pub(crate) fn of_the_data(
         }
     }
     let Some(main) = parts.iter().copied().max_by_key(|part| part.records) else {
-        match ahead {
-            Some(Part { first, .. }) => {
-                bail!(
-                    "all records lie after tomorrow, from {first} on, and tomorrow ends {tomorrow_ends}; --far-days judges them"
-                )
-            }
-            None if within == Span::ALWAYS => bail!("the input holds no record"),
-            None => bail!("the input holds no record within {within}"),
-        }
+        let Some(Part { first, .. }) = ahead else { return Ok(None) };
+        bail!(
+            "all records lie after tomorrow, which ends {tomorrow_ends}, from {first} on; --far-days judges them"
+        );
     };
-    let (stray, parts): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_thin_beside(&main));
-    let far = stray.into_iter().map(|part| (part, "few and far from all others"));
+    // What is thin between others makes no windows that are not there anyway.
+    let is_dense = |part: &Part| !part.is_thin_beside(&main);
+    let first = parts.iter().position(is_dense).unwrap_or(0);
+    let end = parts.iter().rposition(is_dense).map_or(parts.len(), |last| last + 1);
+    let (kept, far) = (&parts[first..end], parts[..first].iter().chain(&parts[end..]));
+    let far = far.map(|part| (*part, "few and far from all others"));
     tell(source, &far.chain(ahead.map(|part| (part, "after tomorrow"))).collect::<Vec<_>>())?;
 
     let horizon = i64::try_from(Engine::<Peak>::HORIZON.as_millis())?;
-    if let Some(pair) = parts.windows(2).find(|pair| pair[0].silence_before(&pair[1]) > horizon) {
+    if let Some(pair) = kept.windows(2).find(|pair| pair[0].silence_before(&pair[1]) > horizon) {
         let [before, after] = [&pair[0], &pair[1]];
         bail!(
             "no record between {} and {}, for {} days: --start and --end say which days to judge, --far-days judges all",
@@ -111,8 +110,8 @@ pub(crate) fn of_the_data(
         );
     }
     let midnight = |time: Timestamp| time.local(args.zone).date().and_time(NaiveTime::MIN);
-    let (first, last) = (parts.first().unwrap_or(&main), parts.last().unwrap_or(&main));
-    Ok((midnight(first.first), midnight(last.last) + Days::new(1)))
+    let (first, last) = (kept.first().unwrap_or(&main), kept.last().unwrap_or(&main));
+    Ok(Some((midnight(first.first), midnight(last.last) + Days::new(1))))
 }
 
 /// Tells of records that are set aside, and which are the first.

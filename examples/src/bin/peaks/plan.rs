@@ -17,7 +17,12 @@ pub(crate) fn windows(args: &Args, source: &dyn Source) -> Result<Windows> {
         (Some(start), Some(end)) => (start, end),
         (start, end) => {
             let within = Span::new(start.map_or(Timestamp::MIN, at), end.map_or(Timestamp::MAX, at))?;
-            let (first, last) = days::of_the_data(args, source, within)?;
+            let Some((first, last)) = days::of_the_data(args, source, within)? else {
+                if within == Span::ALWAYS {
+                    bail!("the input holds no record");
+                }
+                bail!("the input holds no record within {within}");
+            };
             (start.unwrap_or(first), end.unwrap_or(last))
         }
     };
@@ -45,12 +50,10 @@ pub(crate) fn earlier_windows(args: &Args, source: &dyn Source, windows: &Window
     let horizon = TimeDelta::from_std(Engine::<Peak>::HORIZON)?;
     let from = start.checked_sub_signed(horizon).unwrap_or(start);
     let Ok(before) = Span::new(at(from), first.start()) else { return Ok(Windows::default()) };
-    let mut earliest = None::<Timestamp>;
-    source.scan(before, &mut |record| {
-        earliest = Some(earliest.map_or(record.time, |earliest| earliest.min(record.time)));
-    })?;
-    let Some(earliest) = earliest else { return Ok(Windows::default()) };
-    let from = from.max(earliest.local(args.zone).date().and_time(NaiveTime::MIN));
+    let Some((first_day, _)) = days::of_the_data(args, source, before)? else {
+        return Ok(Windows::default());
+    };
+    let from = from.max(first_day);
     if from >= start {
         return Ok(Windows::default());
     }
