@@ -319,7 +319,7 @@ fn a_picture_is_drawn_of_each_key_with_a_peak() {
     let pictures = folder.path().join("pictures");
     let days = ["--start", "2024-02-08", "--end", "2024-02-10", "--json", "--svg", text(&pictures)];
     let peaks = found(&stdout(&peaks(&[&[TELEMETRY][..], &days[..]].concat())));
-    let picture = fs::read_to_string(pictures.join("benign___HtmlTextFile.svg")).unwrap();
+    let picture = fs::read_to_string(pictures.join("benign___HtmlTextFile-b5503c3178343f2e.svg")).unwrap();
     assert!(
         picture.starts_with("<svg")
             && picture.contains("benign / HtmlTextFile")
@@ -334,7 +334,7 @@ fn a_picture_is_drawn_of_each_key_with_a_peak() {
 fn the_readme_shows_a_real_picture() {
     let folder = tempfile::tempdir().unwrap();
     stdout(&peaks(&[TELEMETRY, "--start", "2024-01-08", "--json", "--svg", text(folder.path())]));
-    let drawn = fs::read_to_string(folder.path().join("benign___PdfDocFile.svg")).unwrap();
+    let drawn = fs::read_to_string(folder.path().join("benign___PdfDocFile-45177f6f9d40be50.svg")).unwrap();
     assert_eq!(drawn, include_str!("../data/picture.svg"));
 }
 
@@ -412,6 +412,262 @@ fn wrong_input_is_named_with_an_exit_code() {
     assert_eq!(peaks(&[TELEMETRY, "--zone", "Mars/Olympus"]).status.code(), Some(2));
     let one_day = [TELEMETRY, "--start", "2024-02-08", "--end", "2024-02-09", "--exit-code"];
     assert_eq!(peaks(&one_day).status.code(), Some(3));
+    let twice = ["-", TELEMETRY, "--late", "-"];
+    assert_eq!(fails(&twice), (2, "standard input can be read only once".into()));
+}
+
+/// The fields of [`lines`].
+const FIELDS: [&str; 6] = ["--time", "t", "--sample", "s", "--dimension", "k"];
+
+/// So many records of a key on a day.
+fn lines(day: &str, key: &str, records: usize) -> String {
+    let line = |i| serde_json::json!({"t": format!("{day}T10:00:00Z"), "k": key, "s": format!("{i}")});
+    (0..records).map(|i| line(i).to_string() + "\n").collect()
+}
+
+/// Three weeks of a key before a day with a peak of it, on 2024-01-22, and the arguments that find it.
+fn peak_of(key: &str) -> String {
+    let quiet = (1..=21).map(|day| lines(&format!("2024-01-{day:02}"), key, 20 + day % 5));
+    quiet.chain([lines("2024-01-22", key, 300)]).collect()
+}
+
+#[cfg(unix)]
+fn shell(script: &str, arguments: &[&str]) -> Output {
+    let shell = Command::new("sh").args(["-c", script, "sh", PEAKS]).args(arguments).output();
+    shell.unwrap()
+}
+
+#[test]
+#[cfg(unix)]
+fn a_reader_that_goes_away_does_not_cost_the_history() {
+    let (folder, paths) = in_folder(&[("a.ndjson", &peak_of("web"))]);
+    let (history, code) = (folder.path().join("h.peak"), folder.path().join("code"));
+    let arguments = [&[text(&paths[0]), "--history", text(&history), "--json"], &FIELDS[..]].concat();
+    // `true` is gone at once; of both streams, or of one.
+    for streams in ["2>&1", "2>/dev/null", "2>&1 >/dev/null"] {
+        let script = format!("(sleep 0.2; \"$@\" {streams}; echo $? > {}) | true", text(&code));
+        shell(&script, &arguments);
+        assert_eq!(fs::read_to_string(&code).unwrap(), "0\n", "{streams}");
+        fs::remove_file(&history).unwrap();
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_output_that_cannot_be_written_costs_nothing_else() {
+    let (folder, paths) = in_folder(&[("a.ndjson", &peak_of("web"))]);
+    let history = folder.path().join("h.peak");
+    let arguments = [text(&paths[0]), "--history", text(&history), "--json", "--output", "/dev/full"];
+    let output = peaks(&[&arguments, &FIELDS[..]].concat());
+    let (code, error) = failure(&output);
+    assert!(code == 1 && stderr(&output).contains("error: /dev/full: "), "{error}");
+    assert!(history.exists() && String::from_utf8_lossy(&output.stdout).contains("2024-01-22"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn outputs_that_are_no_files_are_written_into() {
+    use std::os::unix::fs::FileTypeExt;
+    let (folder, paths) =
+        in_folder(&[("a.ndjson", &peak_of("web")), ("to.txt", ""), ("both.txt", "before\n")]);
+    fn arguments<'a>(input: &'a Path, output: &'a str) -> Vec<&'a str> {
+        [&[text(input), "--json", "--output", output], &FIELDS[..]].concat()
+    }
+    let shown = stdout(&peaks(&arguments(&paths[0], "/dev/null")));
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+
+    assert_eq!(stdout(&peaks(&arguments(&paths[0], "/dev/stdout"))), shown.repeat(2));
+    let redirected = |to: &Path, how: &str, output: &str| {
+        let script = format!("\"$@\" {how} {}", text(to));
+        stdout(&shell(&script, &arguments(&paths[0], output)));
+        fs::read_to_string(to).unwrap()
+    };
+    assert_eq!(redirected(&paths[1], ">", "/dev/stdout"), shown.repeat(2));
+    assert_eq!(redirected(&paths[1], ">", text(&paths[1])), shown.repeat(2));
+    assert_eq!(redirected(&paths[2], ">>", "/dev/fd/1"), format!("before\n{}", shown.repeat(2)));
+    assert_eq!(redirected(&paths[2], ">/dev/null 3>>", "/dev/fd/3"), format!("before\n{}", shown.repeat(3)));
+
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read_to_string(pipe).unwrap()
+    });
+    stdout(&peaks(&arguments(&paths[0], text(&pipe))));
+    assert_eq!(reader.join().unwrap(), shown);
+    assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+
+    let (code, error) = failure(&peaks(&arguments(&paths[0], text(folder.path()))));
+    assert!(code == 2 && error.ends_with(" is a folder, not a file to write"), "{code} {error}");
+    let (code, error) = failure(&peaks(&arguments(&paths[0], "/no/such/folder/a")));
+    assert!(code == 1 && error.starts_with("/no/such/folder: "), "{code} {error}");
+}
+
+#[test]
+#[cfg(unix)]
+fn pipes_are_read_as_files_are() {
+    let (folder, paths) = in_folder(&[("a.ndjson", &peak_of("web"))]);
+    let arguments = [&["--json"], &FIELDS[..]].concat();
+    let expected = stdout(&peaks(&[&[text(&paths[0])], &arguments[..]].concat()));
+    assert_eq!(expected.lines().count(), 1);
+    let piped = |script: &str| stdout(&shell(&format!("cat {} | {script}", text(&paths[0])), &arguments));
+    for script in [r#""$@" -"#, r#""$@" /dev/stdin"#, r#"(exec 3<&0; "$@" /dev/fd/3 /dev/fd/3)"#] {
+        assert_eq!(piped(script), expected, "{script}");
+    }
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert_eq!(piped(&format!("(cat {1} > {0} & \"$@\" {0} {0})", text(&pipe), text(&paths[0]))), expected);
+}
+
+#[test]
+fn patterns_that_overlap_count_a_file_once() {
+    let (folder, paths) = in_folder(&[("a.ndjson", &lines("2024-01-01", "web", 7))]);
+    let pattern = folder.path().join("*.ndjson");
+    let output = peaks(&[&[text(&paths[0]), text(&pattern), text(&paths[0])], &FIELDS[..]].concat());
+    stdout(&output);
+    assert!(stderr(&output).contains("\n7 records, "), "{}", stderr(&output));
+    let (code, error) = failure(&peaks(&[&[text(folder.path())], &FIELDS[..]].concat()));
+    assert!(code == 1 && error.contains(" is a folder; its files are "), "{error}");
+}
+
+#[test]
+fn a_table_of_long_keys_is_short_and_json_keeps_them_whole() {
+    let keys: Vec<String> = (0..10).map(|i| format!("{i}{}", "é".repeat(150_000))).collect();
+    let records: String = keys.iter().map(|key| lines("2024-01-01", key, 9)).collect();
+    let (_folder, paths) = in_folder(&[("a.ndjson", &records)]);
+    let arguments = [&[text(&paths[0]), "--threshold", "5"], &FIELDS[..]].concat();
+    let table = stdout(&peaks(&arguments));
+    assert!(table.contains("9é") && table.contains('…') && table.chars().count() < 30_000, "{table}");
+    let json = stdout(&peaks(&[&arguments, &["--json"][..]].concat()));
+    assert!(json.lines().count() == 10 && keys.iter().all(|key| json.contains(key)));
+}
+
+#[test]
+fn what_records_hold_does_not_command_the_terminal() {
+    let harmful = "x\u{1b}[31mRED\nERROR forged\u{202e}";
+    let (_folder, paths) = in_folder(&[(
+        "a.ndjson",
+        &lines("2024-01-01", harmful, 9).replace(r#""s":""#, r#""s":"\u001b[2J\n"#),
+    )]);
+    let table = stdout(&peaks(&[&[text(&paths[0]), "--threshold", "5"], &FIELDS[..]].concat()));
+    assert!(table.contains(r"x\u{1b}[31mRED\nERROR") && table.contains(r"\u{1b}[2J\n"), "{table}");
+    assert!(!table.contains(['\u{1b}', '\u{202e}']) && !table.contains("\nERROR"), "{table}");
+    let missing = "no/such\n\u{1b}c";
+    let output = peaks(&[missing]);
+    assert!(stderr(&output).starts_with(r"error: no/such\n\u{1b}c: "), "{}", stderr(&output));
+}
+
+#[test]
+fn keys_that_look_alike_have_pictures_of_their_own() {
+    let long = "x".repeat(300);
+    let keys = ["a/b", "a_b", "A_b", "é\u{1b}", "..", &long, &format!("{long}y")];
+    let records: String = keys.iter().map(|key| peak_of(key)).collect();
+    let (folder, paths) = in_folder(&[("a.ndjson", &records)]);
+    let pictures = folder.path().join("pictures");
+    stdout(&peaks(&[&[text(&paths[0]), "--json", "--svg", text(&pictures)], &FIELDS[..]].concat()));
+    let names =
+        fs::read_dir(&pictures).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names: std::collections::BTreeSet<String> = names.map(|name| name.to_lowercase()).collect();
+    assert_eq!(names.len(), keys.len(), "{names:?}");
+    assert!(names.iter().all(|name| name.len() < 150), "{names:?}");
+    for name in fs::read_dir(&pictures).unwrap() {
+        let picture = fs::read_to_string(name.unwrap().path()).unwrap();
+        assert!(picture.starts_with("<svg") && !picture.contains('\u{1b}'), "{picture}");
+    }
+}
+
+/// Runs over an ordinary day and this record, with a history of three weeks before it; gives the output, and that of
+/// the next ordinary day.
+fn with_a_stray_record(time: &str, more: &[&str]) -> (Output, Output) {
+    let history: String =
+        (1..=21).map(|day| lines(&format!("2024-01-{day:02}"), "web", 40 + day % 5)).collect();
+    let day = lines("2024-01-22", "web", 41) + &lines(time, "wrong clock", 1);
+    let next = lines("2024-01-23", "web", 43);
+    let (folder, paths) =
+        in_folder(&[("history.ndjson", &history), ("day.ndjson", &day), ("next.ndjson", &next)]);
+    let file = folder.path().join("h.peak");
+    let run = |path: &Path, more: &[&str]| {
+        peaks(&[&[text(path), "--history", text(&file), "--json"], &FIELDS[..], more].concat())
+    };
+    stdout(&run(&paths[0], &[]));
+    (run(&paths[1], more), run(&paths[2], &[]))
+}
+
+#[test]
+fn a_record_with_a_wrong_time_is_set_aside_and_told() {
+    for (time, why) in [
+        ("2025-01-30", "few and far from all others"),
+        ("2024-02-12", "few and far from all others"),
+        ("1970-01-01", "few and far from all others"),
+        ("2099-01-01", "after tomorrow"),
+        ("9999-12-31", "after tomorrow"),
+    ] {
+        let (day, next) = with_a_stray_record(time, &[]);
+        assert_eq!(stdout(&day), "", "{time}");
+        let told = format!(
+            "note: set aside as {why}: 1 records at {time}T10:00:00Z, the first of wrong clock; --far-days judges them\n"
+        );
+        assert!(stderr(&day).starts_with(&told), "{}", stderr(&day));
+        assert!(stderr(&day).contains("41 records, 1 outside the span"), "{}", stderr(&day));
+        assert!(stderr(&day).contains("keys judged in 1 windows"), "{}", stderr(&day));
+        assert_eq!(stdout(&next), "", "{time}");
+    }
+    let (day, next) = with_a_stray_record("2025-01-30", &["--far-days"]);
+    assert!(stderr(&day).contains(" in 375 windows"), "{}", stderr(&day));
+    assert_eq!(next.status.code(), Some(1));
+}
+
+#[test]
+fn a_feed_that_was_silent_for_weeks_is_judged_to_its_end() {
+    let days = [("01-01", 40), ("01-02", 41), ("01-20", 1), ("02-10", 39), ("02-11", 12)];
+    let records = days.map(|(day, records)| lines(&format!("2024-{day}"), "web", records)).concat();
+    let (_folder, paths) = in_folder(&[("a.ndjson", &records)]);
+    let output = peaks(&[&[text(&paths[0]), "--json"], &FIELDS[..]].concat());
+    stdout(&output);
+    assert!(!stderr(&output).contains("set aside"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("133 records, 0 outside"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_history_is_not_made_to_forget_all_it_has() {
+    let record = lines("2024-12-01", "web", 30);
+    let (folder, paths) = in_folder(&[
+        ("old.ndjson", &lines("2024-01-01", "web", 40)),
+        ("new.ndjson", &record),
+        ("both.ndjson", &(lines("2024-01-01", "web", 40) + &record)),
+    ]);
+    let history = folder.path().join("h.peak");
+    let run = |path: &Path, more: &[&str]| {
+        peaks(&[&[text(path), "--history", text(&history), "--json"], &FIELDS[..], more].concat())
+    };
+    stdout(&run(&paths[0], &[]));
+    let before = fs::read(&history).unwrap();
+    let (code, error) = failure(&run(&paths[1], &[]));
+    assert!(
+        code == 1 && error.contains("begins 334 days after the history ends, which would forget all"),
+        "{error}"
+    );
+    // A host whose clock is wrong.
+    let (code, error) = failure(&run(&paths[0], &["--delta", "1", "--now", "2025-01-01"]));
+    assert!(code == 1 && error.contains("days after the history ends"), "{error}");
+    let (code, error) = failure(&run(&paths[2], &[]));
+    let expected = "no record between 2024-01-01T10:00:00Z and 2024-12-01T10:00:00Z, for 335 days: ";
+    assert!(code == 1 && error.starts_with(expected), "{error}");
+    let (code, error) = failure(&run(&paths[0], &["--end", "2999-01-01"]));
+    assert!(code == 2 && error.starts_with("--end 2999-01-01 00:00:00 lies after tomorrow"), "{error}");
+    let (code, error) = failure(&run(&paths[1], &["--now", "2024-11-01"]));
+    assert!(
+        code == 1
+            && error.starts_with(
+                "all records lie after tomorrow, which ends 2024-11-03 00:00:00, from 2024-12-01T10"
+            ),
+        "{error}"
+    );
+    assert_eq!(fs::read(&history).unwrap(), before);
+
+    stdout(&run(&paths[2], &["--start", "2024-12-01", "--far-days"]));
+    assert_ne!(fs::read(&history).unwrap(), before);
 }
 
 #[test]

@@ -88,7 +88,7 @@ pub use rejection::{Place, Position, Rejection, Rule, RuleKind};
 pub use report::{BadRecords, BadShare, DeadLetters, Intake, Report};
 pub use schema::{Schema, SchemaBuilder};
 pub use shown::shown;
-pub use source::Source;
+pub use source::{Source, scan_into};
 pub use summary::{LabelCount, LabelSummary, Summaries, Summary};
 pub use table::{LocalTable, LocalTables};
 pub use tally::Tally;

@@ -73,20 +73,7 @@ pub trait Source {
     /// # Errors
     /// As [`scan`](Self::scan); the tables then hold some of the records.
     fn count(&self, tables: &mut LocalTables) -> Result<Report> {
-        let Some(hull) = tables.windows().hull() else { return Ok(Report::default()) };
-        let (mut between, mut failure) = (0, None);
-        let mut report = self.scan(hull, &mut |record| match tables.add(record) {
-            Ok(is_counted) => {
-                between += u64::from(!is_counted);
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                failure = Some(error);
-                ControlFlow::Break(())
-            }
-        })?;
-        report.leave_between(between);
-        failure.map_or(Ok(report), Err)
+        scan_into(self, tables)
     }
 
     /// Hands the summaries of every window to `visit`, each window once, in any order, and reports what
@@ -107,6 +94,28 @@ pub trait Source {
         report.stopped |= found.try_for_each(visit).is_break();
         Ok(report)
     }
+}
+
+/// Counts the records of the tables' windows by one [`scan`](Source::scan): what [`Source::count`] does unless
+/// a backend knows better.
+///
+/// # Errors
+/// As [`Source::count`].
+pub fn scan_into<S: Source + ?Sized>(source: &S, tables: &mut LocalTables) -> Result<Report> {
+    let Some(hull) = tables.windows().hull() else { return Ok(Report::default()) };
+    let (mut between, mut failure) = (0, None);
+    let mut report = source.scan(hull, &mut |record| match tables.add(record) {
+        Ok(is_counted) => {
+            between += u64::from(!is_counted);
+            ControlFlow::Continue(())
+        }
+        Err(error) => {
+            failure = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    report.leave_between(between);
+    failure.map_or(Ok(report), Err)
 }
 
 #[cfg(test)]

@@ -64,11 +64,33 @@ impl<R: Read> Rows<R> {
         self.record += 1;
         self.position.place = Place::Line { record: self.record, line: self.line };
         let (mut bytes, mut length, mut count) = (0, 0, 0);
+        // What the cells got so far, also where it is not kept, and the line on which the last one begins.
+        let (mut put, mut cell_line) = (0, self.line);
+        let mut ends_in_line_end = false;
         loop {
             let input = self.input.fill_buf().map_err(|source| Error::io(&self.position.origin, source))?;
+            // At the end of the input the parser closes an open quote by itself. A line end tells: it ends a row,
+            // unless it stands in quotes.
+            let is_end = input.is_empty() && bytes > 0;
+            let input = if is_end { &b"\n"[..] } else { input };
             let (result, read, written, ended) =
                 self.parser.read_record(input, &mut self.cells[length..], &mut self.ends[count..]);
-            self.consume(read);
+            if !is_end {
+                ends_in_line_end = input[..read].last().map_or(ends_in_line_end, |byte| *byte == b'\n');
+                self.consume(read);
+            } else if matches!(result, ReadRecordResult::InputEmpty) {
+                // Nothing is open any more.
+                self.parser.reset();
+                let lines = self.line - cell_line - u64::from(ends_in_line_end);
+                return Ok(Some(Err(self.open_quote(cell_line, lines))));
+            }
+            if !matches!(result, ReadRecordResult::Record) && ended > 0 {
+                // Within a row, line ends stand in cells.
+                let last_cell = self.ends[count + ended - 1] - put;
+                let lines = memchr_iter(b'\n', &self.cells[length..][last_cell..written]).count();
+                cell_line = self.line - lines as u64;
+            }
+            put += written;
             (bytes, length, count) = (bytes + read, length + written, count + ended);
             if bytes > self.most_bytes {
                 // Read on without keeping it.
@@ -94,6 +116,18 @@ impl<R: Read> Rows<R> {
             cells: &self.cells[..length],
             ends: &self.ends[..count],
         })))
+    }
+
+    /// Why a row is a bad record whose last cell, on this line, has a quote that the input does not close; so many
+    /// lines come after it.
+    fn open_quote(&self, line: u64, lines: u64) -> Rejection {
+        let value = match lines {
+            0 => "none up to the end".to_owned(),
+            lines => format!("none up to the end, {lines} lines below"),
+        };
+        let place = Place::Line { record: self.record, line };
+        let position = Position::new(self.position.origin.clone(), place);
+        Rejection::new(position, None, Rule::new(RuleKind::Syntax, "must close its quote"), &value)
     }
 
     /// Skips what the parser would skip, too, to know the line on which the row begins.

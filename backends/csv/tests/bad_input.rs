@@ -93,13 +93,49 @@ fn no_measure() {
 #[test]
 fn a_row_of_another_length() {
     let rule = "must have one cell for each of 5 columns, got";
-    for (row, cells) in [("0,1,web,2", 4), ("0,1,web,2,3,4", 6), (" ", 1), ("0,\"1,web,2,3", 2)] {
-        let message = match cells {
-            2 => scan(&feed(format!("{HEADER}{row}\n0,1,web,2,3\n"))).unwrap_err().to_string(),
-            _ => format!("feed.csv: record 1 (line 2): {}", rejection(row)),
-        };
-        assert_eq!(message, format!("feed.csv: record 1 (line 2): {rule} {cells}"));
+    for (row, cells) in [("0,1,web,2", 4), ("0,1,web,2,3,4", 6), (" ", 1), ("0,\"1,web\",2,3", 4)] {
+        assert_eq!(rejection(row), format!("{rule} {cells}"));
     }
+}
+
+#[test]
+fn an_open_quote_does_not_swallow_the_rest() {
+    let good = "0,1,web,2,3\n";
+    let rest = |lines: usize| match lines {
+        0 => "none up to the end".to_owned(),
+        lines => format!("none up to the end, {lines} lines below"),
+    };
+    for (row, line) in [
+        ("\"0,1,web,2,3", 3),
+        ("0,\"1,web,2,3", 3),
+        ("0,1,web,2,\"3", 3),
+        ("0,1,web,2,\"", 3),
+        ("0,1,web,2,\"3\"\"", 3),
+        ("0,1,web,2,3,4,\"", 3),
+        ("0,1,\"w\ne\r\nb\",2,\"3", 5),
+        ("\"\n\n\",\"\n\",\"", 6),
+    ] {
+        for lines in [0, 1, 9_000] {
+            for end in ["", "\n", "\r\n"] {
+                let below = "\n".to_owned() + &good.repeat(lines);
+                let below = below.strip_suffix('\n').unwrap();
+                let content = format!("{HEADER}{good}{row}{below}{end}");
+                // So long a row is bad for its length, too, which the quote explains.
+                let place = format!("feed.csv: record 2 (line {line})");
+                let expected = format!("{place}: must close its quote, got {}", rest(lines));
+                let error = scan(&feed(content.clone()).max_record_bytes(100_000)).unwrap_err();
+                assert_eq!(error.to_string(), expected, "{row:?} {end:?}");
+                let report = scan(&feed(content).on_bad_record(BadRecords::Skip(1))).unwrap();
+                assert_eq!((report.records, report.skipped), (1, 1), "{row:?} {end:?}");
+                assert_eq!(report.first_skipped[0].to_string(), expected, "{row:?} {end:?}");
+            }
+        }
+    }
+    let error = scan(&feed("at,id,\"host,user,load\n0,1,web,2,3\n")).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "feed.csv: record 1 (line 1): must close its quote, got none up to the end, 1 lines below"
+    );
 }
 
 #[test]
@@ -175,7 +211,63 @@ fn a_damaged_gzip_file() {
     assert!(error.to_string().starts_with("feed.csv: "), "{error}");
 }
 
+#[test]
+fn a_last_row_without_a_line_end_is_good_whatever_its_size() {
+    // Sizes around those of the buffers of cells, and numbers of cells around that of their ends.
+    for cells in [1, 27, 28, 29, 60] {
+        for bytes in (990..1030).chain(2015..2055) {
+            let (more, cell) = (",c".repeat(cells), "x".repeat(bytes));
+            for cell in [cell.clone(), format!("\"{cell}\"")] {
+                let content = format!("at,id,host,user,load{more}\n0,1,web,2,3{}{cell}", ",".repeat(cells));
+                assert_eq!(scan(&feed(content)).unwrap().records, 1, "{cells} {bytes}");
+            }
+        }
+    }
+}
+
+/// A reader made of a closure.
+struct Reading<F>(F);
+
+impl<F: FnMut(&mut [u8]) -> std::io::Result<usize>> Read for Reading<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0(buffer)
+    }
+}
+
+/// A cell as it is written, and what it says.
+fn quoted_cell() -> impl Strategy<Value = (String, String)> {
+    let text = prop::collection::vec(
+        prop_oneof![Just("\""), Just("\n"), Just("\r\n"), Just(","), Just("é"), Just("x ")],
+        0..9,
+    );
+    let quoted = text.prop_map(|text| {
+        (format!("\"w{}\"", text.concat().replace('"', "\"\"")), format!("w{}", text.concat()))
+    });
+    prop_oneof![Just(("web".to_owned(), "web".to_owned())), quoted]
+}
+
 proptest! {
+    #[test]
+    fn well_formed_quotes_are_good_records(
+        cells in prop::collection::vec((quoted_cell(), quoted_cell()), 1..30),
+        crlf: bool,
+        last_line_ends: bool,
+        small_reads in 1..9usize,
+    ) {
+        let line_end = if crlf { "\r\n" } else { "\n" };
+        let rows: Vec<String> = cells.iter().map(|((id, _), (user, _))| format!("0,{id},web,3,{user}")).collect();
+        let content = format!("at,id,host,load,user{line_end}{}{}", rows.join(line_end), if last_line_ends { line_end } else { "" });
+        let mut bytes = Cursor::new(content.into_bytes());
+        let read = move |buffer: &mut [u8]| { let most = buffer.len().min(small_reads); bytes.read(&mut buffer[..most]) };
+        let mut found = Vec::new();
+        let report = stream(Reading(read)).scan(Span::ALWAYS, &mut |record| {
+            found.push((record.sample.unwrap().to_owned(), record.blame[0].unwrap().to_owned()));
+        });
+        prop_assert_eq!(report.unwrap().records, cells.len() as u64);
+        let expected: Vec<_> = cells.into_iter().map(|((_, id), (_, user))| (id, user)).collect();
+        prop_assert_eq!(found, expected);
+    }
+
     #[test]
     fn random_input_never_panics(pieces in prop::collection::vec(prop_oneof![Just("0,1,web,2,3\n"), Just("\""), Just(","), Just("\n"), Just("\r"), Just("é"), Just("7")], 0..40), most in 0..60usize) {
         let content = format!("{HEADER}{}", pieces.concat());

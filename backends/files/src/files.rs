@@ -1,66 +1,90 @@
 //! Sets of inputs, opened one at a time.
 
+use crate::pattern::{self, Wildcards};
 use flate2::read::MultiGzDecoder;
 use memchr::memmem::Finder;
 use peak_core::{Error, ErrorKind, Result};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A set of inputs: files, standard input, or any stream.
 ///
 /// Gzip and zstd are recognised by their first bytes, whatever the name, and a UTF-8 byte order mark
 /// is left out.
-#[derive(Debug, Clone)]
+///
+/// A file is read once in a pass, at its first place, also when it is named twice: by the same path, by
+/// patterns that overlap or through links, though not by hard ones. What is no file but has a path, such
+/// as a named pipe, `/dev/stdin` or what a shell substitutes for a process, can be read only once.
+#[derive(Debug, Clone, Default)]
 pub struct Files {
     origins: Vec<Origin>,
+    /// The paths of the files without links, where there are such.
+    known: BTreeSet<PathBuf>,
     read: Option<Arc<AtomicU64>>,
 }
 
 #[derive(Debug, Clone)]
 enum Origin {
-    Path(PathBuf),
+    Path(PathBuf, Pipe),
     Stream { name: Arc<str>, reader: Once },
 }
+
+/// Whether what is no regular file was read.
+#[derive(Debug, Clone, Default)]
+struct Pipe(Arc<AtomicBool>);
 
 /// A stream until it is read.
 #[derive(Clone)]
 struct Once(Arc<Mutex<Option<Box<dyn Read + Send>>>>);
 
 impl Files {
-    /// The files that match a pattern such as `telemetry/**/*.ndjson.gz`, in order of their names.
-    /// Folders that match are left out.
+    /// The files that match a pattern such as `telemetry/**/*.ndjson.gz`, in order of the bytes of their
+    /// paths.
+    ///
+    /// | in a name | stands for |
+    /// |---|---|
+    /// | `?` | one character, or one byte that is none in UTF-8 |
+    /// | `*` | any number of them |
+    /// | `[a-z_]` | one of these |
+    /// | `[!a-z_]` | one that is not of these |
+    /// | `**`, alone | any number of folders, also none; links to folders are followed, into each folder once |
+    ///
+    /// Wildcards match regular files and links to them, whatever the encoding of their names. Left out are
+    /// what begins with a dot, unless the pattern has the dot, too, and folders, pipes, sockets and devices.
+    ///
+    /// A path without wildcards is that file or pipe, and so is one whose only wildcards are brackets, when
+    /// there is something of that very name.
     ///
     /// # Errors
-    /// When the pattern is no pattern, a folder cannot be read, nothing matches, or a pattern
-    /// without wildcards names a file that is not there.
-    pub fn glob(pattern: &str) -> Result<Self> {
-        if !pattern.contains(['*', '?', '[']) {
-            fs::metadata(pattern).map_err(|source| Error::io(pattern, source))?;
+    /// When the pattern is no pattern, a folder or a link cannot be read, nothing matches, or a path
+    /// without wildcards is not there or a folder.
+    pub fn glob(pattern: impl AsRef<Path>) -> Result<Self> {
+        let pattern = pattern.as_ref();
+        let is_path = match Wildcards::of(pattern.as_os_str()) {
+            Wildcards::None => true,
+            Wildcards::Brackets => fs::symlink_metadata(pattern).is_ok(),
+            Wildcards::Any => false,
+        };
+        if is_path {
+            about(pattern)?;
             return Ok(Self::paths([pattern]));
         }
-        let matches = glob::glob(pattern)
-            .map_err(|error| Error::invalid("file pattern", format!("must be valid ({error})"), pattern))?;
-        let mut paths = matches.collect::<Result<Vec<_>, _>>().map_err(|error| {
-            let path = error.path().to_owned();
-            Error::io(path.display(), error.into())
-        })?;
-        paths.retain(|path| !path.is_dir());
-        paths.sort_unstable();
-        paths.dedup();
+        let paths = pattern::files(pattern)?;
         if paths.is_empty() {
-            return Err(ErrorKind::NoFile { pattern: pattern.to_owned() }.into());
+            return Err(ErrorKind::NoFile { pattern: pattern.display().to_string() }.into());
         }
         Ok(Self::paths(paths))
     }
 
     /// These files, in this order.
     pub fn paths<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>) -> Self {
-        Self::new(paths.into_iter().map(|path| Origin::Path(path.into())).collect())
+        Self::new(paths.into_iter().map(|path| Origin::Path(path.into(), Pipe::default())))
     }
 
     /// Standard input. It can be read only once.
@@ -72,18 +96,34 @@ impl Files {
     /// Any stream, under the name that errors give it. It can be read only once.
     pub fn stream(name: &str, reader: impl Read + Send + 'static) -> Self {
         let reader = Once(Arc::new(Mutex::new(Some(Box::new(reader)))));
-        Self::new(vec![Origin::Stream { name: name.into(), reader }])
+        Self::new([Origin::Stream { name: name.into(), reader }])
     }
 
-    /// These inputs, then the other ones.
+    /// These inputs, then those of the other ones that are not among them.
     #[must_use]
     pub fn join(mut self, other: Files) -> Self {
-        self.origins.extend(other.origins);
+        self.add(other.origins);
         self
     }
 
-    fn new(origins: Vec<Origin>) -> Self {
-        Files { origins, read: None }
+    fn new(origins: impl IntoIterator<Item = Origin>) -> Self {
+        let mut files = Files::default();
+        files.add(origins);
+        files
+    }
+
+    fn add(&mut self, origins: impl IntoIterator<Item = Origin>) {
+        for origin in origins {
+            let is_new = match &origin {
+                Origin::Path(path, _) => {
+                    self.known.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone()))
+                }
+                Origin::Stream { .. } => true,
+            };
+            if is_new {
+                self.origins.push(origin);
+            }
+        }
     }
 
     /// Adds every byte that is read to a counter, before decompression: with
@@ -217,7 +257,7 @@ impl Part<'_> {
     /// As [`Files::open`].
     pub fn open(&self) -> Result<Input> {
         match self.origin {
-            Origin::Path(path) if self.is_continued() || self.is_cut_off() => {
+            Origin::Path(path, _) if self.is_continued() || self.is_cut_off() => {
                 self.open_range(path).map_err(|source| Error::io(path.display(), source))
             }
             whole => whole.open(self.read),
@@ -251,7 +291,7 @@ impl Origin {
         wanted: impl Iterator<Item = u64>,
         cut: impl Fn(&[u8]) -> Option<Cut>,
     ) -> io::Result<(Option<Cut>, Vec<u64>)> {
-        let Origin::Path(path) = self else { return Ok(Default::default()) };
+        let Origin::Path(path, _) = self else { return Ok(Default::default()) };
         let mut wanted = wanted.peekable();
         // Opening a pipe may block, and takes what is in it.
         if wanted.peek().is_none() || !fs::metadata(path)?.is_file() {
@@ -274,7 +314,11 @@ impl Origin {
 
     fn open_raw(&self) -> Result<(Arc<str>, Box<dyn Read + Send>)> {
         match self {
-            Origin::Path(path) => {
+            Origin::Path(path, pipe) => {
+                // A pipe must not be opened again: that waits for someone who writes, or finds nothing.
+                if !about(path)?.is_file() && pipe.0.swap(true, Ordering::Relaxed) {
+                    return Err(ErrorKind::ReadTwice { origin: path.display().to_string() }.into());
+                }
                 let file = File::open(path).map_err(|source| Error::io(path.display(), source))?;
                 Ok((path.to_string_lossy().into(), Box::new(file)))
             }
@@ -288,10 +332,19 @@ impl Origin {
     fn bytes(&self) -> Option<u64> {
         let size = |path: &Path| fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|m| m.len());
         match self {
-            Origin::Path(path) => size(path),
+            Origin::Path(path, _) => size(path),
             Origin::Stream { .. } => None,
         }
     }
+}
+
+/// What there is at a path that is to be read: no folder.
+fn about(path: &Path) -> Result<fs::Metadata> {
+    let about = fs::metadata(path).and_then(|about| {
+        let hint = || format!("is a folder; its files are {:?}", path.join("*"));
+        if about.is_dir() { Err(io::Error::new(io::ErrorKind::IsADirectory, hint())) } else { Ok(about) }
+    });
+    about.map_err(|error| Error::io(path.display(), error))
 }
 
 impl Once {
@@ -477,16 +530,138 @@ mod tests {
             fs::write(path(name), name).unwrap();
         }
         fs::create_dir(path("folder.json")).unwrap();
-        assert_eq!(read(&Files::glob(&path("*.json")).unwrap()).unwrap(), "a.jsonb.json");
-        assert_eq!(read(&Files::glob(&path("b.json")).unwrap()).unwrap(), "b.json");
+        assert_eq!(read(&Files::glob(path("*.json")).unwrap()).unwrap(), "a.jsonb.json");
+        assert_eq!(read(&Files::glob(path("b.json")).unwrap()).unwrap(), "b.json");
 
-        let error = Files::glob(&path("*.csv")).unwrap_err().to_string();
+        let error = Files::glob(path("*.csv")).unwrap_err().to_string();
         assert_eq!(error, format!("no file matches {:?}", path("*.csv")));
-        let error = Files::glob(&path("missing.json")).unwrap_err().to_string();
+        let error = Files::glob(path("missing.json")).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{}: ", path("missing.json"))), "{error}");
-        let error = Files::glob("a[").unwrap_err().to_string();
-        assert!(error.starts_with("file pattern: must be valid ("), "{error}");
-        assert!(error.ends_with(r#", got "a[""#), "{error}");
+        for (pattern, rule) in [
+            ("a[", "must close its brackets; [[] stands for one"),
+            ("x/**.json", "must have a whole name in place of ** or none"),
+        ] {
+            let error = Files::glob(pattern).unwrap_err().to_string();
+            assert_eq!(error, format!("file pattern: {rule}, got {pattern:?}"));
+        }
+    }
+
+    /// A folder with these files, each of which holds its name and a comma.
+    fn folder_of(names: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for name in names {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, format!("{name},")).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn wildcards_leave_hidden_files_and_folders_out() {
+        let folder = folder_of(&["a", ".b", "c/d", "c/.e/f", "c/g/h", ".i/j", "c-d"]);
+        let read = |pattern: &str| read(&Files::glob(folder.path().join(pattern)).unwrap()).unwrap();
+        assert_eq!(read("*"), "a,c-d,");
+        assert_eq!(read("**"), "a,c-d,c/d,c/g/h,");
+        assert_eq!(read("**/*"), read("**"));
+        assert_eq!(read("**/**/[a-z]"), "a,c/d,c/g/h,");
+        assert_eq!(read("c/**/h"), "c/g/h,");
+        assert_eq!(read("*/*/../d"), "c/d,");
+        assert_eq!(read(".*"), ".b,");
+        assert_eq!(read(".*/*"), ".i/j,");
+    }
+
+    #[test]
+    fn a_name_with_brackets_is_that_file_when_it_is_there() {
+        let folder = folder_of(&["day[1].json", "day1.json", "day2.json", "*.json"]);
+        let read = |pattern: &str| read(&Files::glob(folder.path().join(pattern)).unwrap()).unwrap();
+        assert_eq!(read("day[1].json"), "day[1].json,");
+        assert_eq!(read("day[2].json"), "day2.json,");
+        assert_eq!(read("day[[]1].json"), "day[1].json,");
+        // The pattern matches the name: nothing is left out.
+        assert_eq!(read("*.json"), "*.json,day1.json,day2.json,day[1].json,");
+    }
+
+    #[test]
+    fn a_file_that_is_named_twice_is_read_once() {
+        let folder = folder_of(&["a", "b", "c/d"]);
+        let path = |name: &str| folder.path().join(name);
+        let glob = |name: &str| Files::glob(path(name)).unwrap();
+        assert_eq!(read(&glob("b").join(glob("*")).join(glob("./c/../a")).join(glob("b"))).unwrap(), "b,a,");
+        assert_eq!(read(&Files::paths(["a", "c/d", "a"].map(path))).unwrap(), "a,c/d,");
+        assert_eq!(Files::paths(["a", "a"].map(path)).total_bytes(), Some(2));
+        let missing = Files::paths(["no", "no"].map(path));
+        assert_eq!(missing.open().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_is_named_as_one() {
+        let folder = folder_of(&["c/d"]);
+        let path = folder.path().join("c");
+        let expected = format!("{}: is a folder; its files are {:?}", path.display(), path.join("*"));
+        assert_eq!(Files::glob(&path).unwrap_err().to_string(), expected);
+        assert_eq!(read(&Files::paths([&path])).unwrap_err().to_string(), expected);
+        let error = Files::glob(folder.path().join("*")).unwrap_err().to_string();
+        assert!(error.starts_with("no file matches "), "{error}");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn names_that_are_not_utf_8_are_read() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = folder_of(&["a.json"]);
+        let odd = |bytes| folder.path().join(std::ffi::OsStr::from_bytes(bytes));
+        fs::create_dir(odd(b"\xfe")).unwrap();
+        fs::write(odd(b"\xff.json"), "odd,").unwrap();
+        fs::write(odd(b"\xfe/\xff.json"), "deep,").unwrap();
+        let read = |pattern: PathBuf| read(&Files::glob(pattern).unwrap()).unwrap();
+        assert_eq!(read(folder.path().join("*.json")), "a.json,odd,");
+        assert_eq!(read(folder.path().join("**/*.json")), "a.json,deep,odd,");
+        assert_eq!(read(odd(b"*\xfe/*")), "deep,");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn links_are_followed_into_each_folder_once() {
+        use std::os::unix::fs::symlink;
+        let folder = folder_of(&["a/b", "c/d", "e"]);
+        let path = |name: &str| folder.path().join(name);
+        for (target, link) in
+            [("..", "a/up"), ("../c", "a/c"), ("../a", "c/a"), ("self", "c/self"), ("e", "f")]
+        {
+            symlink(target, path(link)).unwrap();
+        }
+        let glob = |pattern: &str| Files::glob(path(pattern));
+        assert_eq!(read(&glob("**/[a-f]").unwrap()).unwrap(), "a/b,c/d,e,");
+        // A link to nowhere that matches is told.
+        let error = glob("**").unwrap_err().to_string();
+        assert!(error.contains("/self: "), "{error}");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_named_pipe_is_read_once_and_never_waited_for_again() {
+        let folder = folder_of(&["a"]);
+        let path = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let files = Files::glob(&path).unwrap().join(Files::glob(&path).unwrap());
+        assert_eq!(files.total_bytes(), None);
+        let writer = std::thread::spawn({
+            let path = path.clone();
+            move || fs::write(path, "piped").unwrap()
+        });
+        let shares = files.shares(NonZeroUsize::new(3).unwrap(), |_| Some(Cut::BehindLineEnd));
+        let parts: Vec<_> = shares.iter().flatten().collect();
+        let [part] = parts[..] else { panic!("{parts:?}") };
+        let mut text = String::new();
+        part.open().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "piped");
+        writer.join().unwrap();
+        let error = read(&files.clone()).unwrap_err();
+        assert_eq!(error.to_string(), format!("{}: can be read only once", path.display()));
+        assert!(matches!(error.kind(), ErrorKind::ReadTwice { .. }));
+        // Nor does a wildcard wait for it.
+        assert_eq!(read(&Files::glob(folder.path().join("*")).unwrap()).unwrap(), "a,");
     }
 
     #[test]
@@ -584,7 +759,9 @@ mod tests {
         let path = folder.path().join("a");
         fs::write(&path, gzip("text")).unwrap();
         let read_bytes = Arc::new(AtomicU64::new(0));
-        let files = Files::paths([path.clone(), path]).count_bytes(read_bytes.clone());
+        let other = folder.path().join("b");
+        fs::copy(&path, &other).unwrap();
+        let files = Files::paths([path, other]).count_bytes(read_bytes.clone());
         assert_eq!(read(&files).unwrap(), "texttext");
         assert_eq!(Some(read_bytes.load(Ordering::Relaxed)), files.total_bytes());
         assert_eq!(files.total_bytes(), Some(2 * gzip("text").len() as u64));

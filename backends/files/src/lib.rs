@@ -20,5 +20,6 @@
 //! ```
 
 mod files;
+mod pattern;
 
 pub use files::{Cut, Files, Input, Part};

@@ -2,7 +2,7 @@
 //! queue or a socket with a decoder ([`JsonDecoder`]).
 //!
 //! ```
-//! use peak_core::{Schema, Source, Span};
+//! use peak_core::{Schema, Source, Span, scan_into};
 //! use peak_json::JsonFiles;
 //! use std::ops::ControlFlow;
 //!
@@ -186,17 +186,11 @@ impl Source for JsonFiles {
     }
 
     fn count(&self, tables: &mut LocalTables) -> Result<Report> {
-        let Some(hull) = tables.windows().hull() else { return Ok(Report::default()) };
-        if self.threads > NonZeroUsize::MIN && self.dead_letters.is_nowhere() {
-            return share::count(self, hull, tables);
+        match tables.windows().hull() {
+            Some(hull) if self.threads > NonZeroUsize::MIN && self.dead_letters.is_nowhere() => {
+                share::count(self, hull, tables)
+            }
+            _ => scan_into(self, tables),
         }
-        let mut between = 0;
-        let mut counter = tables.counter();
-        let mut report = self.scan(hull, &mut |record| {
-            between += u64::from(!counter.add(record));
-            ControlFlow::Continue(())
-        })?;
-        report.leave_between(between);
-        Ok(report)
     }
 }

@@ -184,19 +184,28 @@ impl Outcome {
         is_in_vain: impl Fn() -> bool,
     ) -> Result<()> {
         let mut reader = Reader::of_part(source, part)?;
-        let mut counter = tables.counter();
         let Outcome { intake, between, .. } = self;
-        let mut add = |record: &Record<'_>| {
-            *between += u64::from(!counter.add(record));
-            ControlFlow::Continue(())
+        let mut failure = None;
+        let mut add = |record: &Record<'_>| match tables.add(record) {
+            Ok(is_counted) => {
+                *between += u64::from(!is_counted);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
         };
         while let Some(read) = reader.next(|record| intake.offer(record, &mut add))? {
             if let Err(Bad { rejection, raw }) = read {
                 intake.reject(rejection, raw)?;
             }
-            if intake.has_failed() || is_in_vain() {
+            if intake.has_failed() || intake.report().stopped || is_in_vain() {
                 break;
             }
+        }
+        if let Some(error) = failure {
+            return Err(error);
         }
         self.passed = reader.passed();
         self.is_before_element = reader.is_before_element();

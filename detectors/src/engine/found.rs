@@ -3,8 +3,8 @@
 use super::Observation;
 use crate::{Detector, Explanation, Persist, Verdict};
 use peak_core::{
-    Baseline, CountMoments, Key, LabelCount, LabelSummary, Past, Schema, Span, Summary, Timestamp, shown,
-    stable_hash,
+    Baseline, CountMoments, Key, LabelCount, LabelSummary, Past, Schema, Span, Summary, Timestamp, Uncertainty,
+    shown, stable_hash,
 };
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -79,10 +79,9 @@ pub struct Blame<'a> {
     /// The sample field, or a blame field.
     #[serde(skip)]
     pub field: &'a str,
-    /// Whether the numbers are estimates, to keep to a limit of memory: the records of a value may then
-    /// be fewer by up to so many.
+    /// How far the numbers may be from the truth, when they are estimates to keep to a limit of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub surplus: Option<u64>,
+    pub uncertainty: Option<Uncertainty>,
     /// The share of the most frequent value in the windows of the history, from 0 to 1: how unusual
     /// the shares below are. `None` without history.
     pub usual_top_share: Option<f64>,
@@ -135,7 +134,7 @@ impl Found {
             let top = label.map_or(&[][..], |label| &label.top);
             Blame {
                 field,
-                surplus: label.and_then(|label| label.uncertainty).map(|bounds| bounds.surplus()),
+                uncertainty: label.and_then(|label| label.uncertainty),
                 usual_top_share,
                 top: top.iter().map(|count| self.share(count)).collect(),
             }
@@ -199,8 +198,8 @@ impl fmt::Display for Blame<'_> {
         if let Some(usual) = self.usual_top_share {
             write!(f, " (the first as a rule {:.0}%)", 100.0 * usual)?;
         }
-        match self.surplus {
-            Some(surplus) => write!(f, " (estimates, up to {surplus} too many)"),
+        match self.uncertainty {
+            Some(bounds) => write!(f, " (estimates, up to {} records too many)", bounds.surplus()),
             None => Ok(()),
         }
     }
@@ -271,8 +270,6 @@ struct Told {
     records: u64,
     samples: u64,
     max: u64,
-    #[serde(default)]
-    estimated: bool,
     verdict: Verdict,
     explanation: Explanation,
     blame: Pairs<String, ToldBlame>,
@@ -281,7 +278,7 @@ struct Told {
 #[derive(Deserialize)]
 struct ToldBlame {
     #[serde(default)]
-    surplus: Option<u64>,
+    uncertainty: Option<Uncertainty>,
     usual_top_share: Option<f64>,
     top: Vec<ToldShare>,
 }
@@ -311,6 +308,7 @@ impl<'de> Deserialize<'de> for Found {
                 labels.push(LabelSummary::default());
             }
             labels[place] = LabelSummary::new(labels[place].moments).with_top(top);
+            labels[place].uncertainty = blame.uncertainty;
             names.labels.push((place, field));
             usual.push(blame.usual_top_share);
         }

@@ -20,7 +20,7 @@ use super::Floor;
 use crate::{Counterfactual, Evidence, Explanation, Number, Observation, Refusal, Verdict};
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use peak_core::{
-    Error, GlobalTable, Key, KeyMap, Past, Report, Result, Schema, Source, Span, Summary, Timestamp, Tz,
+    Error, GlobalTable, Key, KeyMap, Past, Report, Result, Schema, Source, Span, Summaries, Summary, Timestamp, Tz,
     Windows,
 };
 use serde::{Deserialize, Serialize};
@@ -249,14 +249,13 @@ impl Classic {
         let days = Windows::new(days?)?;
 
         let mut found = Vec::new();
-        let report = source.windows(&days, &mut |window| {
-            found.push(window);
+        let report = source.windows(&days, &mut |summaries| {
+            found.push(summaries);
             ControlFlow::Continue(())
         })?;
+        found.sort_by_key(Summaries::span);
         let mut table = GlobalTable::new(Duration::MAX);
-        for of_day in found.chunk_by(|a, b| a.span == b.span) {
-            table.learn(of_day[0].span, of_day)?;
-        }
+        found.iter().filter(|of_day| !of_day.is_empty()).try_for_each(|of_day| table.learn(of_day))?;
         Ok((table, report))
     }
 
@@ -621,7 +620,7 @@ fn combinations(days: &GlobalTable) -> Result<Vec<Key>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use peak_core::{Baseline, CountMoments, Summaries};
+    use peak_core::{Baseline, CountMoments};
     use std::sync::Arc;
     use proptest::prelude::*;
 

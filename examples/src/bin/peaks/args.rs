@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub(crate) struct Args {
     /// Files or quoted patterns, plain, gzip or zstd; `-` is standard input.
     #[arg(required = true)]
-    pub(crate) input: Vec<String>,
+    pub(crate) input: Vec<PathBuf>,
     /// How the input is written; `auto` takes names with `.csv` in them as CSV, all else as JSON.
     #[arg(long, value_enum, default_value = "auto", help_heading = "Input")]
     pub(crate) format: Format,
@@ -69,6 +69,10 @@ pub(crate) struct Args {
     /// What is judged at once: `day`, a length such as `6h` or `15m`, or `whole`, from start to end.
     #[arg(long, default_value = "day", help_heading = "Time")]
     pub(crate) window: Window,
+    /// Judge all days up to the last record, also when it lies after tomorrow or far from all others: unless told,
+    /// what is few and far is set aside, and a history is not made to forget all it has.
+    #[arg(long, help_heading = "Time")]
+    pub(crate) far_days: bool,
     /// The time zone of the wall clock.
     #[arg(long, default_value = "UTC", help_heading = "Time")]
     pub(crate) zone: Tz,
@@ -99,7 +103,7 @@ pub(crate) struct Args {
     pub(crate) lateness: Option<usize>,
     /// Late records of windows that are open: take them in, and tell which findings that changes.
     #[arg(long, value_name = "FILE", help_heading = "History")]
-    pub(crate) late: Vec<String>,
+    pub(crate) late: Vec<PathBuf>,
     /// Start from a global table of the original, telemetry-peak-analyzer.
     #[arg(long, value_name = "FILE", help_heading = "History")]
     pub(crate) import_gst: Option<PathBuf>,

@@ -8,10 +8,10 @@ use peak_csv::CsvFiles;
 use peak_files::Files;
 use peak_json::JsonFiles;
 use std::fmt::Write;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 pub(crate) struct Feed {
     source: Box<dyn Source>,
     progress: ProgressBar,
-    /// Holds standard input, which has to be read several times; removed with the feed.
+    /// Holds what can be read only once, and has to be read several times; removed with the feed.
     _spool: Option<TempDir>,
 }
 
@@ -38,7 +38,7 @@ impl Feed {
 }
 
 /// Opens these inputs, read as the arguments say.
-pub(crate) fn open(inputs: &[String], args: &Args, schema: &Schema) -> Result<Feed> {
+pub(crate) fn open(inputs: &[PathBuf], args: &Args, schema: &Schema) -> Result<Feed> {
     let (files, spool) = files(inputs)?;
     let read = Arc::new(AtomicU64::new(0));
     let total = files.total_bytes().unwrap_or(0);
@@ -53,31 +53,57 @@ pub(crate) fn open(inputs: &[String], args: &Args, schema: &Schema) -> Result<Fe
     Ok(Feed { source, progress: progress(read, total)?, _spool: spool })
 }
 
-/// All files of all patterns.
-fn files(inputs: &[String]) -> Result<(Files, Option<TempDir>)> {
-    let mut files = Files::paths::<&Path>([]);
+/// All files of all patterns. Pipes are copied first.
+fn files(inputs: &[PathBuf]) -> Result<(Files, Option<TempDir>)> {
+    let mut files = Files::default();
     let mut spool = None;
-    for input in inputs {
-        if input == "-" {
-            let folder = tempfile::tempdir()?;
-            let path = folder.path().join("standard input");
-            File::create(&path)
-                .and_then(|mut file| io::copy(&mut io::stdin().lock(), &mut file))
-                .map_err(|error| Error::io("standard input", error))?;
-            files = files.join(Files::paths([path]));
-            spool = Some(folder);
-        } else {
+    for (number, input) in inputs.iter().enumerate() {
+        if !is_read_once(input) {
             files = files.join(Files::glob(input)?);
+            continue;
         }
+        // As files do, a pipe that is named twice counts once.
+        if inputs[..number].contains(input) {
+            continue;
+        }
+        let folder = match spool.take() {
+            Some(folder) => folder,
+            None => tempfile::tempdir()?,
+        };
+        let name = if is_stdin(input) { "standard input".into() } else { input.to_string_lossy() };
+        // Errors name the copy.
+        let copy = folder.path().join(format!("{number} {}", name.replace(['/', '\\'], " ").trim_start()));
+        copy_all(input, &copy).map_err(|error| Error::io(name, error))?;
+        files = files.join(Files::paths([copy]));
+        spool = Some(folder);
     }
     Ok((files, spool))
 }
 
-fn is_csv(inputs: &[String], args: &Args) -> bool {
+fn copy_all(input: &Path, copy: &Path) -> io::Result<u64> {
+    let mut copy = File::create(copy)?;
+    if is_stdin(input) {
+        io::copy(&mut io::stdin().lock(), &mut copy)
+    } else {
+        io::copy(&mut File::open(input)?, &mut copy)
+    }
+}
+
+/// Whether an input is no file, but something whose bytes come only once.
+fn is_read_once(input: &Path) -> bool {
+    is_stdin(input) || fs::metadata(input).is_ok_and(|about| !about.is_file() && !about.is_dir())
+}
+
+/// Whether an input is standard input.
+pub(crate) fn is_stdin(input: &Path) -> bool {
+    input == Path::new("-")
+}
+
+fn is_csv(inputs: &[PathBuf], args: &Args) -> bool {
     match args.format {
         Format::Csv => true,
         Format::Json => false,
-        Format::Auto => inputs.iter().all(|input| input.contains(".csv")),
+        Format::Auto => inputs.iter().all(|input| input.to_string_lossy().contains(".csv")),
     }
 }
 

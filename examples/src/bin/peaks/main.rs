@@ -10,7 +10,9 @@
 //! `--exit-code` was given.
 
 mod args;
+mod days;
 mod input;
+mod output;
 mod plan;
 mod plot;
 mod show;
@@ -18,23 +20,22 @@ mod show;
 use anyhow::{Result, bail};
 use args::{Args, Rule, UsageError};
 use clap::Parser;
-use peak_core::{Error, MemoryBudget, Source, Span, Windows, snapshot};
-use peak_detectors::{Assessment, Classic, Engine, Observation, Peak, PeakRule, Step};
+use peak_core::{Baseline, Error, ErrorKind, Limits, Source, Span, Summaries, Windows};
+use peak_detectors::{Amendment, Assessment, Classic, Engine, Observation, Peak, PeakRule, Step};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     match run(&args) {
         Ok(peaks) if peaks > 0 && args.exit_code => ExitCode::from(3),
         Ok(_) => ExitCode::SUCCESS,
-        // Whoever reads the output has seen enough.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            show::say(&format!("error: {error:#}"));
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
     }
@@ -42,32 +43,53 @@ fn main() -> ExitCode {
 
 /// Does what the arguments say; gives the number of peaks.
 fn run(args: &Args) -> Result<usize> {
+    let outputs = [&args.history, &args.export_gst, &args.output, &args.original_peaks];
+    outputs.into_iter().flatten().try_for_each(|path| output::check(path))?;
+    if args.input.iter().chain(&args.late).filter(|input| input::is_stdin(input)).count() > 1 {
+        bail!(UsageError("standard input can be read only once".into()));
+    }
     let schema = args.schema()?;
     let feed = input::open(&args.input, args, &schema)?;
     let windows = plan::windows(args, feed.source())?;
     let mut outcome = Outcome::run(args.rule(), args, feed.source(), &windows)?;
     if args.rule.is_none() && args.history.is_none() && outcome.is_undecided() {
-        eprintln!("note: too little history for the calibrated rule, the classic rule decides instead");
+        show::say("note: too little history for the calibrated rule, the classic rule decides instead");
         outcome = Outcome::run(Rule::Classic, args, feed.source(), &windows)?;
     }
-    let Outcome { mut engine, before, windows, steps } = outcome;
-    if let (Some(folder), Some(before)) = (&args.svg, before) {
-        plot::draw_all(folder, before, feed.source(), &windows, &steps, args.zone)?;
-    }
+    let Outcome { mut engine, before, windows, steps, original_peaks } = outcome;
+    let amendment = match &args.late[..] {
+        [] => None,
+        late => {
+            let late = input::open(late, args, &schema)?;
+            let amendment = engine.amend(late.source())?;
+            late.finish();
+            Some(amendment)
+        }
+    };
     feed.finish();
 
-    write_peaks(args, &steps)?;
-    eprintln!("{}", show::summary(&steps));
-    if !args.late.is_empty() {
-        let late = input::open(&args.late, args, &schema)?;
-        let amendment = engine.amend(late.source())?;
-        late.finish();
-        show::corrections(&mut io::stdout().lock(), &amendment, args.json)?;
-    }
-    if let (Some(path), PeakRule::Classic(rule)) = (&args.export_gst, engine.detector().rule()) {
-        snapshot::write_atomically(path, |file| rule.export(file))?;
-    }
+    // What was learned is safe before anything is told. What cannot be written then keeps nothing else from it.
     engine.save()?;
+    let export_original = |path: &PathBuf| output::write(path, |file| file.write_all(&original_peaks));
+    let export_table = |path: &PathBuf| match engine.detector().rule() {
+        PeakRule::Classic(rule) => output::write(path, |file| rule.export(file)),
+        _ => Ok(()),
+    };
+    let pictures = || match (&args.svg, before) {
+        (Some(folder), Some(before)) => {
+            plot::draw_all(folder, before, feed.source(), &windows, &steps, args.zone)
+        }
+        _ => Ok(()),
+    };
+    let written = [
+        args.output.as_ref().map_or(Ok(()), |path| write_peaks(path, &steps)),
+        args.original_peaks.as_ref().map_or(Ok(()), export_original),
+        args.export_gst.as_ref().map_or(Ok(()), export_table),
+        print(args, &steps, amendment.as_ref()),
+        pictures(),
+    ];
+    // Whoever reads the output may have seen enough.
+    written.into_iter().filter(|written| !is_broken_pipe(written)).collect::<Result<()>>()?;
     Ok(steps.iter().map(|step| step.found.len()).sum())
 }
 
@@ -79,6 +101,8 @@ struct Outcome {
     /// The windows that were new to its history.
     windows: Windows,
     steps: Vec<Step>,
+    /// The peaks as the original writes them, when that is asked for.
+    original_peaks: Vec<u8>,
 }
 
 impl Outcome {
@@ -93,7 +117,7 @@ impl Outcome {
             None => Engine::new(detector),
         };
         if let Some(mebibytes) = args.memory {
-            engine = engine.with_memory(MemoryBudget::bytes(mebibytes.saturating_mul(1 << 20)));
+            engine = engine.with_limits(Limits::default().with_memory(mebibytes.saturating_mul(1 << 20)));
         }
         if rule == Rule::Calibrated && engine.history().learned().is_empty() {
             learn_before(&mut engine, args, source, windows)?;
@@ -102,12 +126,15 @@ impl Outcome {
             engine = engine.with_lateness(windows)?;
         }
         let windows = without_learned(windows, engine.history().learned())?;
+        plan::check_history(args, engine.history().learned(), &windows)?;
         let before = args.svg.is_some().then(|| engine.clone());
-        let steps = match &args.original_peaks {
-            Some(path) => vec![step_and_export(&mut engine, source, &windows, path)?],
-            None => engine.run(source, &windows)?,
+        let (steps, original_peaks) = if args.original_peaks.is_some() {
+            let (step, peaks) = step_and_export(&mut engine, source, &windows)?;
+            (vec![step], peaks)
+        } else {
+            (engine.run(source, &windows)?, Vec::new())
         };
-        Ok(Outcome { engine, before, windows, steps })
+        Ok(Outcome { engine, before, windows, steps, original_peaks })
     }
 
     /// Whether no key got a verdict, though there were some.
@@ -127,7 +154,8 @@ fn learn_before(
     let earlier = plan::earlier_windows(args, source, windows)?;
     if let Some(span) = earlier.hull() {
         engine.run(source, &earlier)?;
-        eprintln!("note: no history yet, it starts from the data's {} windows before: {span}", earlier.len());
+        let count = earlier.len();
+        show::say(&format!("note: no history yet, it starts from the data's {count} windows before: {span}"));
     }
     Ok(())
 }
@@ -148,10 +176,8 @@ fn with_history(mut rule: Classic, args: &Args, source: &dyn Source, windows: &W
         let end = args.now.unwrap_or(first.end().local(args.zone));
         let start = end.checked_sub_signed(plan::FIRST_HISTORY).unwrap_or(end);
         rule.learn_days(source, start, end)?;
-        eprintln!(
-            "note: no history yet, it starts from the {} days before {end}",
-            plan::FIRST_HISTORY.num_days()
-        );
+        let days = plan::FIRST_HISTORY.num_days();
+        show::say(&format!("note: no history yet, it starts from the {days} days before {end}"));
     }
     Ok(rule)
 }
@@ -160,59 +186,72 @@ fn with_history(mut rule: Classic, args: &Args, source: &dyn Source, windows: &W
 fn without_learned(windows: &Windows, learned: &[Span]) -> Result<Windows> {
     let (again, new): (Vec<_>, Vec<_>) = windows.iter().partition(|window| learned.contains(window));
     for window in again {
-        eprintln!("note: {window} was learned already and is left out");
+        show::say(&format!("note: {window} was learned already and is left out"));
     }
     Ok(Windows::new(new)?)
 }
 
-/// Steps through the only window, and writes its peaks as the original does.
+/// Steps through the only window; gives its peaks as the original writes them, too.
 fn step_and_export(
     engine: &mut Engine<Peak>,
     source: &dyn Source,
     windows: &Windows,
-    path: &Path,
-) -> Result<Step> {
+) -> Result<(Step, Vec<u8>)> {
     let [window] = windows[..] else {
         bail!(UsageError(format!("--original-peaks takes one window, there are {}", windows.len())));
     };
-    let mut found = Vec::new();
-    let report = source.windows(windows, &mut |window| {
-        found.push(window);
+    let (mut found, mut exported) = (Summaries::new(Arc::new(source.schema().clone()), window, [])?, Vec::new());
+    let report = source.windows(windows, &mut |summaries| {
+        found = summaries;
         ControlFlow::Continue(())
     })?;
     if let PeakRule::Classic(rule) = engine.detector().rule() {
-        let past = peak_core::Baseline::default();
-        let assess = |x: &Observation<'_>| rule.assess(x).ok().filter(Assessment::is_peak);
-        let peaks: Vec<_> = found
-            .iter()
-            .filter_map(|f| {
-                Some((
-                    &f.key,
-                    assess(&Observation { key: &f.key, span: window, window: &f.window, past: &past })?,
-                ))
-            })
-            .collect();
-        let peaks = || peaks.iter().map(|(key, assessment)| (*key, assessment));
-        snapshot::write_atomically(path, |file| Classic::export_peaks(peaks(), file))?;
+        let past = Baseline::default();
+        let assess = |(key, summary)| {
+            let assessment = rule.assess(&Observation::new(key, window, summary, &past)).ok();
+            Some((key, assessment.filter(Assessment::is_peak)?))
+        };
+        let peaks: Vec<_> = found.iter().filter_map(assess).collect();
+        let peaks = peaks.iter().map(|(key, assessment)| (*key, assessment));
+        Classic::export_peaks(peaks, &mut exported)?;
     }
-    Ok(Step { report, ..engine.observe(window, source.schema(), found)? })
+    let mut step = engine.take(found)?;
+    step.report = report;
+    Ok((step, exported))
 }
 
-/// Writes the peaks to standard output, and as JSON lines to the output file.
-fn write_peaks(args: &Args, steps: &[Step]) -> Result<()> {
+/// Writes the peaks to a file, as JSON lines.
+fn write_peaks(path: &Path, steps: &[Step]) -> Result<()> {
+    output::write(path, |file| show::json_lines(file, steps.iter().flat_map(|step| &step.found)))
+}
+
+/// Shows what was found, and what late records changed.
+fn print(args: &Args, steps: &[Step], amendment: Option<&Amendment>) -> Result<()> {
     let found = || steps.iter().flat_map(|step| &step.found);
-    if let Some(path) = &args.output {
-        snapshot::write_atomically(path, |file| show::json_lines(file, found()))?;
-    }
     let mut out = BufWriter::new(io::stdout().lock());
-    if args.json {
-        show::json_lines(&mut out, found())?;
-    } else if found().next().is_some() {
-        writeln!(out, "{}", show::table(found(), args.zone))?;
+    let mut show = || {
+        if args.json {
+            show::json_lines(&mut out, found())?;
+        } else if found().next().is_some() {
+            writeln!(out, "{}", show::table(found(), args.zone))?;
+        }
+        out.flush()
+    };
+    let shown = show();
+    show::summary(steps).lines().for_each(show::say);
+    shown?;
+    if let Some(amendment) = amendment {
+        show::corrections(&mut out, amendment, args.json)?;
     }
     Ok(out.flush()?)
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+/// Whether something could not be written because its reader went away.
+fn is_broken_pipe(written: &Result<()>) -> bool {
+    let Err(error) = written else { return false };
+    let io = match error.downcast_ref::<Error>().map(Error::kind) {
+        Some(ErrorKind::Io { error, .. }) => Some(error),
+        _ => error.downcast_ref::<io::Error>(),
+    };
+    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -1,5 +1,6 @@
 //! Pictures: the history of each key with a peak, and what was expected of it.
 
+use crate::show::cell;
 use anyhow::{Result, anyhow};
 use peak_core::{Key, KeyWindow, Source, Span, Tz, Windows, snapshot};
 use peak_detectors::{Engine, Evidence, Found, Peak, Step};
@@ -64,15 +65,27 @@ pub(crate) fn draw_all(
     }
     std::fs::create_dir_all(folder)?;
     for (key, history) in histories {
-        let title = format!("{key}: {}", strangest[key].explanation.carried_by);
+        let title = format!("{}: {}", cell(&key.to_string()), strangest[key].explanation.carried_by);
         let picture = draw(&title, windows, &history, zone)?;
-        let name: String =
-            key.to_string().chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
-        snapshot::write_atomically(&folder.join(format!("{name}.svg")), |file| {
-            file.write_all(picture.as_bytes())
-        })?;
+        snapshot::write_atomically(&folder.join(name(key)), |file| file.write_all(picture.as_bytes()))?;
     }
     Ok(())
+}
+
+/// The name of a key's picture: what can be read of the key, and what tells it from others of which the same can be
+/// read, also where letter case makes no difference. No file system has it too long.
+fn name(key: &Key) -> String {
+    const LONGEST: usize = 100;
+    let readable = key.to_string();
+    let fits = |(at, char): &(usize, char)| at + char.len_utf8() <= LONGEST;
+    let readable = readable.char_indices().take_while(fits);
+    let name: String = readable.map(|(_, c)| if c.is_alphanumeric() { c } else { '_' }).collect();
+    // FNV-1a, 64 bits. No byte of UTF-8 is 0xff, which ends a value.
+    let bytes = key.values().flat_map(|value| value.bytes().chain([0xff]));
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{name}-{hash:016x}.svg")
 }
 
 const SIZE: (u32, u32) = (960, 360);

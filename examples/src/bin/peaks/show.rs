@@ -18,7 +18,7 @@ pub(crate) fn table<'a>(found: impl Iterator<Item = &'a Found>, zone: Tz) -> Tab
     for peak in found {
         table.add_row([
             window(peak.span, zone),
-            peak.key.values().collect::<Vec<_>>().join("\n"),
+            peak.key.values().map(cell).collect::<Vec<_>>().join("\n"),
             format!("{} / {}", peak.window.events, peak.window.distinct()),
             why(peak),
             who(peak),
@@ -40,7 +40,8 @@ fn window(span: Span, zone: Tz) -> String {
 
 /// Each piece of evidence on a line, the one that carried the verdict first.
 fn why(peak: &Found) -> String {
-    peak.explanation.to_string().replace("), ", ")\n").replace("; ", "\n")
+    let lines = peak.explanation.to_string().replace("), ", ")\n").replace("; ", "\n");
+    lines.lines().map(cell).collect::<Vec<_>>().join("\n")
 }
 
 /// The most frequent values of each field, with their shares, and what the first share usually is.
@@ -53,9 +54,37 @@ fn who(peak: &Found) -> String {
             .map_or_else(String::new, |usual| format!(" (usually {:.0}%)", 100.0 * usual));
         let mut values = blame.top.iter().take(3).map(value);
         let first = values.next()?;
-        Some([format!("{name}: {first}{usual}")].into_iter().chain(values).collect::<Vec<_>>().join(", "))
+        let line =
+            [format!("{name}: {first}{usual}")].into_iter().chain(values).collect::<Vec<_>>().join(", ");
+        Some(cell(&line))
     };
     peak.blame().filter_map(field).collect::<Vec<_>>().join("\n")
+}
+
+/// Text as it may stand in a cell of a table: on one line, and no longer than one would read.
+pub(crate) fn cell(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let end = text.char_indices().nth(LONGEST).map(|(end, _)| end);
+    let shown = escaped(&text[..end.unwrap_or(text.len())]);
+    if end.is_some() { shown + "…" } else { shown }
+}
+
+/// Text without what would break its line, command a terminal or turn the order in which it is shown.
+fn escaped(text: &str) -> String {
+    let is_harmful = |char: char| {
+        char.is_control()
+            || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        if is_harmful(char) { shown.extend(char.escape_default()) } else { shown.push(char) }
+    }
+    shown
+}
+
+/// Tells something on standard error, on one line. Whether anyone reads it makes no difference.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", escaped(text));
 }
 
 /// A long label by its first characters.
@@ -87,15 +116,18 @@ pub(crate) fn corrections(out: &mut dyn Write, amendment: &Amendment, json: bool
             continue;
         }
         match (&correction.before, &correction.after) {
-            (None, Some(found)) => writeln!(out, "correction: found now: {found}")?,
-            (Some(_), Some(found)) => writeln!(out, "correction: changed: {found}")?,
-            (_, None) => writeln!(out, "correction: withdrawn: {} from {}", correction.key, correction.span)?,
+            (None, Some(found)) => writeln!(out, "{}", escaped(&format!("correction: found now: {found}")))?,
+            (Some(_), Some(found)) => writeln!(out, "{}", escaped(&format!("correction: changed: {found}")))?,
+            (_, None) => {
+                let withdrawn = format!("correction: withdrawn: {} from {}", correction.key, correction.span);
+                writeln!(out, "{}", escaped(&withdrawn))?;
+            }
         }
     }
-    eprintln!(
+    say(&format!(
         "{merged} late records taken in, {too_late} too late, {too_early} of windows to come, {} findings corrected",
         corrections.len()
-    );
+    ));
     Ok(())
 }
 
