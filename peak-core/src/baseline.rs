@@ -3,7 +3,8 @@
 mod packed;
 
 use crate::{
-    CountMoments, ErrorKind, Key, KeyMap, LabelSummary, Moments, Result, Schema, Span, Summaries, Summary, Timestamp,
+    CountMoments, ErrorKind, Key, KeyMap, LabelSummary, Moments, Result, Schema, Span, Summaries, Summary,
+    Timestamp,
 };
 use packed::Packed;
 use serde::{Deserialize, Serialize};
@@ -61,10 +62,11 @@ impl PastMeasure {
 
 impl Past {
     fn of(span: Span, summary: &Summary) -> Self {
-        let blame = summary.labels.iter().skip(1).map(|label| PastLabel {
-            distinct: label.distinct(),
-            top: label.moments.max(),
-        });
+        let blame = summary
+            .labels
+            .iter()
+            .skip(1)
+            .map(|label| PastLabel { distinct: label.distinct(), top: label.moments.max() });
         Past {
             span,
             records: summary.records,

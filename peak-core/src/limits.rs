@@ -149,7 +149,8 @@ fn shorten(text: &str, bytes: usize) -> Cow<'_, str> {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    let [a, b] = [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03].map(|seed| stable_hash(seed, text.as_bytes()));
+    let [a, b] =
+        [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03].map(|seed| stable_hash(seed, text.as_bytes()));
     Cow::Owned(format!("{}…{a:016x}{b:016x}", &text[..end]))
 }
 
@@ -164,7 +165,9 @@ pub fn stable_hash(seed: u64, bytes: &[u8]) -> u64 {
         z ^ (z >> 31)
     };
     let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-    let hash = bytes.chunks(8).fold(mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)), |hash, eight| mix(hash ^ word(eight)));
+    let hash = bytes
+        .chunks(8)
+        .fold(mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)), |hash, eight| mix(hash ^ word(eight)));
     mix(hash ^ bytes.len() as u64)
 }
 

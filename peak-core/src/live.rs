@@ -187,7 +187,9 @@ impl Live {
         match (self.closed, self.newest) {
             (Some(closed), _) if record.time < closed => return self.place_late(record),
             // Nothing was closed yet, but if it had been, it would be long ago.
-            (None, Some(newest)) if record.time < newest.saturating_sub(self.settings.grace + self.settings.ahead) => {
+            (None, Some(newest))
+                if record.time < newest.saturating_sub(self.settings.grace + self.settings.ahead) =>
+            {
                 self.open.schema().check(record)?;
                 return Ok(Placed::TooLate);
             }

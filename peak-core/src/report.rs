@@ -555,8 +555,7 @@ mod tests {
     fn an_intake_that_is_stopped_says_so_and_its_share_is_not_judged() {
         let mut intake = intake(BadRecords::share(0.5).unwrap());
         read(&mut intake, 1, &[false, false]).unwrap();
-        let record =
-            Record::new(Timestamp::MIN, &[]);
+        let record = Record::new(Timestamp::MIN, &[]);
         assert!(intake.offer(&record, &mut |_| ControlFlow::Break(())).is_break());
         let report = intake.finish().unwrap();
         assert_eq!((report.records, report.skipped, report.stopped), (1, 2, true));

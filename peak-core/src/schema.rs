@@ -319,7 +319,8 @@ mod tests {
 
     #[test]
     fn a_record_of_another_shape_is_refused() {
-        let schema = Schema::builder().time("t").sample("s").dimensions(["d"]).measures(["m"]).build().unwrap();
+        let schema =
+            Schema::builder().time("t").sample("s").dimensions(["d"]).measures(["m"]).build().unwrap();
         let time = crate::Timestamp::MIN;
         let right = Record::new(time, &["a"]).with_labels(&[Some("x")]).with_measures(&[Some(1.0)]);
         schema.check(&right).unwrap();

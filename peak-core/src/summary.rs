@@ -238,7 +238,9 @@ impl Summaries {
         for (span, key, summary) in rows {
             match windows.find(span.start()).filter(|&window| windows[window] == span) {
                 Some(window) => by_window[window].push((key, summary)),
-                None => return Err(Error::invalid("window of a row", "must be one that was asked for", span)),
+                None => {
+                    return Err(Error::invalid("window of a row", "must be one that was asked for", span));
+                }
             }
         }
         let new = |(span, rows)| Summaries::new(Arc::clone(schema), span, rows);

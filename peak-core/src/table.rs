@@ -4,7 +4,9 @@ use crate::counts::Later;
 use crate::key::Sought;
 use crate::limits::{Limits, shortened};
 use crate::summary::checked_exposure;
-use crate::{Combine, Counts, Error, Key, Record, Result, Schema, Span, Summaries, Tally, Timestamp, Windows};
+use crate::{
+    Combine, Counts, Error, Key, Record, Result, Schema, Span, Summaries, Tally, Timestamp, Windows,
+};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use indexmap::map::Entry;
@@ -156,9 +158,8 @@ impl LocalTable {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let spare = self.tallies.capacity() - self.tallies.len();
-        let tally = |(key, tally): (&Key, &Tally)| {
-            tally.memory_bytes() - size_of::<Tally>() + key.heap_bytes()
-        };
+        let tally =
+            |(key, tally): (&Key, &Tally)| tally.memory_bytes() - size_of::<Tally>() + key.heap_bytes();
         self.tallies.iter().map(tally).sum::<usize>() + (self.tallies.len() + spare) * PER_KEY
     }
 }
@@ -663,7 +664,8 @@ mod tests {
         let needed = exact.memory_bytes();
         for (share, least, most) in [(2.0, 0, 0), (1.1, 0, 0), (0.5, 1, 2), (0.1, 4, 9), (0.03, 6, 10)] {
             let bytes = (needed as f64 * share) as usize;
-            let tables = || LocalTables::new(&wide(), &windows).with_limits(Limits::default().with_memory(bytes));
+            let tables =
+                || LocalTables::new(&wide(), &windows).with_limits(Limits::default().with_memory(bytes));
             let mut bounded = tables();
             doubling(&mut bounded);
             assert!(bounded.memory_bytes() <= bytes, "{share}: {}", bounded.memory_bytes());
@@ -713,7 +715,9 @@ mod tests {
         let mut sum = part(0);
         sum.merge(part(3)).unwrap();
         assert_eq!(sum.other(), 3);
-        let keys = |tables: &[LocalTable]| tables[0].finish().iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>();
+        let keys = |tables: &[LocalTable]| {
+            tables[0].finish().iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>()
+        };
         assert_eq!(keys(&sum.into_tables()), ["(other)", "0", "1", "2"]);
     }
 
@@ -764,7 +768,8 @@ mod tests {
 
     #[test]
     fn a_table_is_stored_as_the_same_bytes_in_whatever_order_it_was_filled() {
-        let rows: Vec<Row> = (0..40).map(|i| (i, (i % 3) as u8, (i % 5) as u8, Some((i % 2) as u8), Some(0.1))).collect();
+        let rows: Vec<Row> =
+            (0..40).map(|i| (i, (i % 3) as u8, (i % 5) as u8, Some((i % 2) as u8), Some(0.1))).collect();
         let reversed: Vec<Row> = rows.iter().rev().copied().collect();
         let bytes = |rows: &[Row]| rmp_serde::to_vec(&tables(rows).into_tables()).unwrap();
         assert_eq!(bytes(&rows), bytes(&reversed));

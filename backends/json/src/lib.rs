@@ -2,7 +2,7 @@
 //! queue or a socket with a decoder ([`JsonDecoder`]).
 //!
 //! ```
-//! use peak_core::{Schema, Source, Span, scan_into};
+//! use peak_core::{Schema, Source, Span, scan_into, scan_into};
 //! use peak_json::JsonFiles;
 //! use std::ops::ControlFlow;
 //!

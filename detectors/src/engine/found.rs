@@ -3,8 +3,8 @@
 use super::Observation;
 use crate::{Detector, Explanation, Persist, Verdict};
 use peak_core::{
-    Baseline, CountMoments, Key, LabelCount, LabelSummary, Past, Schema, Span, Summary, Timestamp, Uncertainty,
-    shown, stable_hash,
+    Baseline, CountMoments, Key, LabelCount, LabelSummary, Past, Schema, Span, Summary, Timestamp,
+    Uncertainty, shown, stable_hash,
 };
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;

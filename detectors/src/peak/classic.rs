@@ -20,8 +20,8 @@ use super::Floor;
 use crate::{Counterfactual, Evidence, Explanation, Number, Observation, Refusal, Verdict};
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use peak_core::{
-    Error, GlobalTable, Key, KeyMap, Past, Report, Result, Schema, Source, Span, Summaries, Summary, Timestamp, Tz,
-    Windows,
+    Error, GlobalTable, Key, KeyMap, Past, Report, Result, Schema, Source, Span, Summaries, Summary,
+    Timestamp, Tz, Windows,
 };
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -621,8 +621,8 @@ fn combinations(days: &GlobalTable) -> Result<Vec<Key>> {
 mod tests {
     use super::*;
     use peak_core::{Baseline, CountMoments};
-    use std::sync::Arc;
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     fn window(counts: &[u64]) -> Summary {
         let samples: CountMoments = counts.iter().copied().collect();
@@ -711,12 +711,10 @@ mod tests {
     fn days_without_a_key_count_as_zero_and_combinations_are_filled() {
         let keyed = |values: [&str; 2], counts: &[u64]| (Key::new(values), window(counts));
         let mut table = GlobalTable::default();
-        for (i, rows) in [
-            vec![keyed(["a", "x"], &[9]), keyed(["b", "y"], &[1, 1])],
-            vec![keyed(["b", "y"], &[2, 1])],
-        ]
-        .into_iter()
-        .enumerate()
+        for (i, rows) in
+            [vec![keyed(["a", "x"], &[9]), keyed(["b", "y"], &[1, 1])], vec![keyed(["b", "y"], &[2, 1])]]
+                .into_iter()
+                .enumerate()
         {
             table.learn(&Summaries::new(Arc::new(Schema::file_types()), day(i), rows).unwrap()).unwrap();
         }

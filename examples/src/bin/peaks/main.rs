@@ -200,7 +200,8 @@ fn step_and_export(
     let [window] = windows[..] else {
         bail!(UsageError(format!("--original-peaks takes one window, there are {}", windows.len())));
     };
-    let (mut found, mut exported) = (Summaries::new(Arc::new(source.schema().clone()), window, [])?, Vec::new());
+    let (mut found, mut exported) =
+        (Summaries::new(Arc::new(source.schema().clone()), window, [])?, Vec::new());
     let report = source.windows(windows, &mut |summaries| {
         found = summaries;
         ControlFlow::Continue(())
