@@ -134,7 +134,9 @@ fn check_windows(source: &dyn Source, windows: &Windows) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CountMoments, Counts, ExactSum, Moments, Record, Report, Schema, Tally};
+    use crate::{
+        CountMoments, Counts, ExactSum, LabelMoments, Moments, Quantiles, Record, Report, Schema, Tally,
+    };
     use proptest::prelude::*;
 
     /// Records in memory, with faults that the check must find.
@@ -185,6 +187,28 @@ mod tests {
         Memory { schema, times: vec![5, 900, 17, 40, 41, 42, 899], fault }
     }
 
+    /// Takes the first of two that differ.
+    #[derive(Debug, Clone, PartialEq, Default)]
+    struct First(Option<u8>);
+
+    impl Combine for First {
+        fn combine(&mut self, other: &Self) {
+            self.0 = self.0.or(other.0);
+        }
+
+        fn is_exact(&self) -> bool {
+            self.0 != Some(9)
+        }
+    }
+
+    #[test]
+    fn what_breaks_a_law_of_combining_is_found() {
+        let check =
+            |c| std::panic::catch_unwind(move || check_combine(&First(Some(1)), &First(Some(1)), &First(c)));
+        assert!(check(Some(1)).is_ok() && check(None).is_ok());
+        assert!(check(Some(2)).is_err() && check(Some(9)).is_err());
+    }
+
     #[test]
     fn a_faithful_source_passes() {
         check_source(&memory("")).unwrap();
@@ -229,6 +253,8 @@ mod tests {
             check_merge(&a, &b, &c);
             let [a, b, c] = values.clone().map(Moments::from_iter);
             check_merge(&a, &b, &c);
+            let [a, b, c] = values.clone().map(Quantiles::from_iter);
+            check_merge(&a, &b, &c);
             let [a, b, c] = values.map(|values| {
                 let mut sum = ExactSum::default();
                 values.iter().for_each(|&x| sum.add(x));
@@ -242,6 +268,23 @@ mod tests {
             });
             check_combine(&a, &b, &c);
             check_merge(&tally(&labels[0]), &tally(&labels[1]), &tally(&labels[2]));
+        }
+
+        #[test]
+        fn what_is_exact_until_bounded_combines(sizes in prop::array::uniform3(0..400u32), times in prop::array::uniform3(0..2usize)) {
+            let parts = [0, 1, 2].map(|part| {
+                let (mut counts, mut moments) = (Counts::default(), LabelMoments::default());
+                for i in 0..sizes[part] {
+                    let (label, count) = ((i * i % 211 + part as u32).to_string(), u64::from(i % 5));
+                    counts.add(&label, count);
+                    moments.push_times(&label, f64::from(i % 17) - 7.9, count);
+                }
+                (0..times[part]).for_each(|_| _ = (counts.bound(), moments.bound()));
+                (counts, moments)
+            });
+            let [a, b, c] = &parts;
+            check_combine(&a.0, &b.0, &c.0);
+            check_combine(&a.1, &b.1, &c.1);
         }
 
         #[test]
