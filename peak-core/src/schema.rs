@@ -33,6 +33,8 @@ struct Draft {
     blame: Vec<String>,
     measures: Vec<String>,
     weight: Option<String>,
+    quantiles: Vec<String>,
+    label_moments: Vec<(String, String)>,
 }
 
 impl Schema {
@@ -109,6 +111,24 @@ impl Schema {
         self.0.weight.as_deref()
     }
 
+    /// The measures whose distribution is kept, by their places among the measures.
+    pub fn quantiles(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        self.0.quantiles.iter().map(|measure| self.0.measure(measure))
+    }
+
+    /// The pairs of a label and a measure of which the moments are kept per value of the label, by their
+    /// places among the [labels](Self::labels) and the measures.
+    pub fn label_moments(&self) -> impl ExactSizeIterator<Item = (usize, usize)> + '_ {
+        let place =
+            |label: &String| self.labels().find(|(_, field)| field == label).map_or(0, |(place, _)| place);
+        self.0.label_moments.iter().map(move |(label, measure)| (place(label), self.0.measure(measure)))
+    }
+
+    /// Whether tallies keep more than every schema asks for.
+    pub(crate) fn asks_for_more(&self) -> bool {
+        !(self.0.quantiles.is_empty() && self.0.label_moments.is_empty())
+    }
+
     /// How many fields have their values counted, the place of the sample included: it is always the
     /// first, also where the schema names none.
     #[must_use]
@@ -168,17 +188,40 @@ impl Schema {
             ("sample", &sample(a), &sample(b)),
             ("blame fields", &a.blame, &b.blame),
             ("measures", &a.measures, &b.measures),
+            ("quantiles", &a.quantiles, &b.quantiles),
         ] {
             if known != given {
                 let rule = format!("must be {known:?}, those that were counted before, in this order");
                 return Err(Error::invalid(role, rule, format_args!("{given:?}")));
             }
         }
+        if a.label_moments != b.label_moments {
+            let rule = format!("must be {:?}, those that were counted before", a.label_moments);
+            return Err(Error::invalid("label moments", rule, format_args!("{:?}", b.label_moments)));
+        }
         Ok(())
     }
 }
 
 impl Draft {
+    fn measure(&self, name: &str) -> usize {
+        self.measures.iter().position(|measure| measure == name).unwrap_or(0)
+    }
+
+    /// What is asked of measures and labels that are not there, or asked twice.
+    fn wrong_statistic(&self) -> Option<&str> {
+        let is_measure = |name: &String| self.measures.contains(name);
+        let is_label = |name: &String| self.sample.as_ref() == Some(name) || self.blame.contains(name);
+        let quantiles = self.quantiles.iter().enumerate();
+        let wrong = |(i, name): (usize, &String)| !is_measure(name) || self.quantiles[..i].contains(name);
+        let pairs = self.label_moments.iter().enumerate();
+        let wrong_pair = |(i, pair): (usize, &(String, String))| {
+            !is_label(&pair.0) || !is_measure(&pair.1) || self.label_moments[..i].contains(pair)
+        };
+        let quantile = quantiles.filter(|&each| wrong(each)).map(|(_, name)| name.as_str()).next();
+        quantile.or_else(|| pairs.filter(|&each| wrong_pair(each)).map(|(_, pair)| pair.1.as_str()).next())
+    }
+
     fn fields(&self) -> impl Iterator<Item = &str> {
         let lists = self.dimensions.iter().chain(&self.blame).chain(&self.measures).chain(&self.weight);
         std::iter::once(&self.time).chain(&self.sample).chain(lists).map(String::as_str)
@@ -204,6 +247,10 @@ impl TryFrom<Draft> for Schema {
         }
         if fields.first().is_some_and(|field| field.is_empty()) {
             return Err(Error::invalid("schema field", "must not be empty", ""));
+        }
+        if let Some(wrong) = draft.wrong_statistic() {
+            let rule = "must be asked once, of a measure and, where there is one, of a sample or blame field";
+            return Err(Error::invalid("quantiles or moments by label", rule, wrong));
         }
         Ok(Schema(draft))
     }
@@ -255,6 +302,22 @@ impl SchemaBuilder {
     #[must_use]
     pub fn measures<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
         self.draft.measures = fields.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The measures whose distribution is kept, too ([`Quantiles`](crate::Quantiles)): a median, a 99th
+    /// percentile.
+    #[must_use]
+    pub fn quantiles<F: Into<String>>(mut self, measures: impl IntoIterator<Item = F>) -> Self {
+        self.draft.quantiles = measures.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Keeps the moments of a measure for each value of a label, too
+    /// ([`LabelMoments`](crate::LabelMoments)): bytes by user.
+    #[must_use]
+    pub fn moments_by(mut self, label: impl Into<String>, measure: impl Into<String>) -> Self {
+        self.draft.label_moments.push((label.into(), measure.into()));
         self
     }
 
@@ -315,6 +378,24 @@ mod tests {
             let error = serde_json::from_str::<Schema>(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn statistics_are_asked_of_what_there_is() {
+        let schema = || Schema::builder().time("t").blame(["user"]).measures(["bytes"]);
+        let right = schema().quantiles(["bytes"]).moments_by("user", "bytes").build().unwrap();
+        assert_eq!(right.quantiles().collect::<Vec<_>>(), [0]);
+        assert_eq!(right.label_moments().collect::<Vec<_>>(), [(1, 0)]);
+        for wrong in [
+            schema().quantiles(["user"]),
+            schema().quantiles(["bytes", "bytes"]),
+            schema().moments_by("bytes", "user"),
+            schema().moments_by("user", "bytes").moments_by("user", "bytes"),
+        ] {
+            let error = wrong.build().unwrap_err().to_string();
+            assert!(error.starts_with("quantiles or moments by label: must be asked once"), "{error}");
+        }
+        assert!(right.check_same(&schema().build().unwrap()).is_err());
     }
 
     #[test]

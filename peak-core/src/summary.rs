@@ -1,6 +1,8 @@
 //! Summaries of finished windows: what detectors look at and baselines remember.
 
-use crate::{CountMoments, Error, Key, Moments, Result, Schema, Span, Uncertainty, Windows};
+use crate::{
+    CountMoments, Error, Key, LabelMoments, Moments, Quantiles, Result, Schema, Span, Uncertainty, Windows,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -82,6 +84,10 @@ pub struct Summary {
     pub labels: Vec<LabelSummary>,
     /// Per measure of the schema, its moments; empty when there was no record.
     pub measures: Vec<Moments>,
+    /// Per measure of [`Schema::quantiles`], the distribution of its values.
+    pub quantiles: Vec<Quantiles>,
+    /// Per pair of [`Schema::label_moments`], the moments of the measure by label.
+    pub label_moments: Vec<LabelMoments>,
 }
 
 impl Summary {

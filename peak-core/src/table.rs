@@ -4,9 +4,8 @@ use crate::counts::Later;
 use crate::key::Sought;
 use crate::limits::{Limits, shortened};
 use crate::summary::checked_exposure;
-use crate::{
-    Combine, Counts, Error, Key, Record, Result, Schema, Span, Summaries, Tally, Timestamp, Windows,
-};
+use crate::tally::Bounded;
+use crate::{Combine, Error, Key, Record, Result, Schema, Span, Summaries, Tally, Timestamp, Windows};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use indexmap::map::Entry;
@@ -75,7 +74,7 @@ impl LocalTable {
         let is_inside = self.span.contains(record.time);
         if is_inside {
             let index = self.index(record.dimensions);
-            self.tallies[index].add(record);
+            self.tallies[index].add(&self.schema, record);
         }
         Ok(is_inside)
     }
@@ -280,7 +279,7 @@ impl LocalTables {
     /// The tables with limits to what they hold.
     ///
     /// What is counted beyond the memory is counted in bounded memory, the largest tallies first; see
-    /// [`Counts::bound`]. When nothing is left to bound, new keys are counted together as
+    /// [`Counts::bound`](crate::Counts::bound). When nothing is left to bound, new keys are counted together as
     /// [`Key::other`], and so are those beyond the most keys of a window. Which ones depends on the
     /// order of the records, and nothing else; [`other`](Self::other) says how many records that were.
     #[must_use]
@@ -341,7 +340,7 @@ impl LocalTables {
     fn add_to(&mut self, window: usize, record: &Record<'_>) {
         let place = Place { window, tally: self.index(window, record) };
         let tally = &mut self.tables[window].tallies[place.tally];
-        self.used = self.used.saturating_add_signed(tally.add_all_but_sample(record));
+        self.used = self.used.saturating_add_signed(tally.add_all_but_sample(&self.schema, record));
         if let Some(sample) = record.sample() {
             let pending = self.places.len();
             if pending == self.samples.len() {
@@ -550,12 +549,8 @@ impl LocalTables {
     /// bound: then there is no room for new keys.
     fn keep_to_memory(&mut self) {
         let Some(most) = self.limits.memory().filter(|_| self.used > self.threshold) else { return };
-        let mut counts: Vec<&mut Counts> = self
-            .tables
-            .iter_mut()
-            .flat_map(|table| table.tallies.values_mut())
-            .flat_map(Tally::labels_mut)
-            .collect();
+        let tallies = self.tables.iter_mut().flat_map(|table| table.tallies.values_mut());
+        let mut counts: Vec<Bounded<'_>> = tallies.flat_map(Tally::boundable).collect();
         // The largest on top; of equal ones the first.
         let mut heap: BinaryHeap<(usize, Reverse<usize>)> =
             counts.iter().enumerate().map(|(i, counts)| (counts.memory_bytes(), Reverse(i))).collect();

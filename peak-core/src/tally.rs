@@ -1,6 +1,8 @@
 //! The counting of one key in one window.
 
-use crate::{Combine, Counts, LabelSummary, Merge, Moments, Record, Summary};
+use crate::{
+    Combine, Counts, LabelMoments, LabelSummary, Merge, Moments, Quantiles, Record, Schema, Summary,
+};
 use serde::{Deserialize, Serialize};
 
 /// One key in one window, still being counted: records, labels and measures.
@@ -15,19 +17,27 @@ pub struct Tally {
     /// The other labels.
     blame: Vec<Counts>,
     measures: Vec<Moments>,
+    /// What only some schemas ask for.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct More {
+    quantiles: Vec<Quantiles>,
+    label_moments: Vec<LabelMoments>,
 }
 
 impl Tally {
-    /// Counts one record. Its time and dimensions are the table's business.
-    pub fn add(&mut self, record: &Record<'_>) {
-        self.add_all_but_sample(record);
+    /// Counts one record of a feed. Its time and dimensions are the table's business.
+    pub fn add(&mut self, schema: &Schema, record: &Record<'_>) {
+        self.add_all_but_sample(schema, record);
         if let Some(sample) = record.sample() {
             self.samples.add(sample, record.weight);
         }
     }
 
     /// Says by how many bytes it has grown.
-    pub(crate) fn add_all_but_sample(&mut self, record: &Record<'_>) -> isize {
+    pub(crate) fn add_all_but_sample(&mut self, schema: &Schema, record: &Record<'_>) -> isize {
         self.records = self.records.saturating_add(record.weight);
         let blame = record.labels.get(1..).unwrap_or_default();
         let mut growth = grow(&mut self.blame, blame.len()) + grow(&mut self.measures, record.measures.len());
@@ -40,6 +50,9 @@ impl Tally {
             if let Some(value) = value {
                 moments.push_times(*value, record.weight);
             }
+        }
+        if schema.asks_for_more() {
+            growth += self.more.get_or_insert_default().add(schema, record);
         }
         growth
     }
@@ -65,10 +78,6 @@ impl Tally {
         std::iter::once(&self.samples).chain(&self.blame)
     }
 
-    pub(crate) fn labels_mut(&mut self) -> impl Iterator<Item = &mut Counts> {
-        std::iter::once(&mut self.samples).chain(&mut self.blame)
-    }
-
     /// Per measure, its moments.
     #[must_use]
     pub fn measures(&self) -> &[Moments] {
@@ -82,6 +91,26 @@ impl Tally {
             + self.samples.heap_bytes()
             + self.blame.iter().map(Counts::memory_bytes).sum::<usize>()
             + size_of_val(self.measures.as_slice())
+            + self.more.as_ref().map_or(0, |more| more.memory_bytes())
+    }
+
+    /// Per measure of [`Schema::quantiles`], the distribution of its values.
+    #[must_use]
+    pub fn quantiles(&self) -> &[Quantiles] {
+        self.more.as_ref().map_or(&[], |more| &more.quantiles)
+    }
+
+    /// Per pair of [`Schema::label_moments`], the moments of the measure by label.
+    #[must_use]
+    pub fn label_moments(&self) -> &[LabelMoments] {
+        self.more.as_ref().map_or(&[], |more| &more.label_moments)
+    }
+
+    /// What can give up exactness for memory.
+    pub(crate) fn boundable(&mut self) -> impl Iterator<Item = Bounded<'_>> {
+        let moments = self.more.iter_mut().flat_map(|more| &mut more.label_moments);
+        let counts = std::iter::once(&mut self.samples).chain(&mut self.blame);
+        counts.map(Bounded::Counts).chain(moments.map(Bounded::Moments))
     }
 
     /// The summary of the finished window.
@@ -95,9 +124,71 @@ impl Tally {
                 None => summary,
             }
         };
-        Summary::new(self.records)
+        let mut finished = Summary::new(self.records)
             .with_labels(self.labels().map(summary))
-            .with_measures(self.measures.iter().cloned())
+            .with_measures(self.measures.iter().cloned());
+        finished.quantiles = self.quantiles().to_vec();
+        finished.label_moments = self.label_moments().to_vec();
+        finished
+    }
+}
+
+impl More {
+    /// Says by how many bytes it has grown.
+    fn add(&mut self, schema: &Schema, record: &Record<'_>) -> isize {
+        let measure = |measure: usize| record.measures.get(measure).copied().flatten();
+        let (wanted, pairs) = (schema.quantiles(), schema.label_moments());
+        let mut growth = grow(&mut self.quantiles, wanted.len()) + grow(&mut self.label_moments, pairs.len());
+        for (quantiles, value) in self.quantiles.iter_mut().zip(wanted.map(measure)) {
+            if let Some(value) = value {
+                let before = quantiles.memory_bytes();
+                quantiles.push_times(value, record.weight);
+                growth += quantiles.memory_bytes() as isize - before as isize;
+            }
+        }
+        for (moments, (label, value)) in self.label_moments.iter_mut().zip(pairs) {
+            let label = record.labels.get(label).copied().flatten();
+            if let (Some(label), Some(value)) = (label, measure(value)) {
+                growth += moments.push_times(label, value, record.weight);
+            }
+        }
+        growth
+    }
+
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.quantiles.iter().map(Quantiles::memory_bytes).sum::<usize>()
+            + self.label_moments.iter().map(LabelMoments::memory_bytes).sum::<usize>()
+    }
+
+    fn merge(&mut self, other: &Self) {
+        grow(&mut self.quantiles, other.quantiles.len());
+        grow(&mut self.label_moments, other.label_moments.len());
+        self.quantiles.iter_mut().zip(&other.quantiles).for_each(|(sum, more)| sum.merge(more));
+        self.label_moments.iter_mut().zip(&other.label_moments).for_each(|(sum, more)| sum.combine(more));
+    }
+}
+
+/// A part of a tally that can give up exactness for memory.
+pub(crate) enum Bounded<'a> {
+    Counts(&'a mut Counts),
+    Moments(&'a mut LabelMoments),
+}
+
+impl Bounded<'_> {
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self {
+            Bounded::Counts(counts) => counts.memory_bytes(),
+            Bounded::Moments(moments) => moments.memory_bytes(),
+        }
+    }
+
+    /// Takes less memory, if that is possible.
+    pub(crate) fn bound(&mut self) -> bool {
+        match self {
+            Bounded::Counts(counts) => counts.bound(),
+            Bounded::Moments(moments) => moments.bound(),
+        }
     }
 }
 
@@ -114,18 +205,22 @@ fn grow<T: Default>(each: &mut Vec<T>, len: usize) -> isize {
 
 impl Combine for Tally {
     fn is_exact(&self) -> bool {
-        self.labels().all(Counts::is_exact)
+        self.labels().all(Counts::is_exact) && self.label_moments().iter().all(LabelMoments::is_exact)
     }
 
     fn combine(&mut self, other: &Self) {
         self.records = self.records.saturating_add(other.records);
         grow(&mut self.blame, other.blame.len());
-        for (counts, more) in self.labels_mut().zip(other.labels()) {
+        self.samples.combine(&other.samples);
+        for (counts, more) in self.blame.iter_mut().zip(&other.blame) {
             counts.combine(more);
         }
         grow(&mut self.measures, other.measures.len());
         for (moments, more) in self.measures.iter_mut().zip(&other.measures) {
             moments.merge(more);
+        }
+        if let Some(more) = &other.more {
+            self.more.get_or_insert_default().merge(more);
         }
     }
 }

@@ -318,7 +318,10 @@ fn each_damaged(payloads: &[&[u8]], mut each: impl FnMut(&[u8])) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CountMoments, Counts, ExactSum, Intake, Key, Moments, Report, Rule, Summary, Tally};
+    use crate::{
+        CountMoments, Counts, ExactSum, Intake, Key, LabelMoments, Moments, Quantiles, Report, Rule, Summary,
+        Tally,
+    };
     use proptest::prelude::*;
 
     /// Records in memory, with faults that the check must find.
@@ -379,6 +382,28 @@ mod tests {
     fn memory(fault: &'static str) -> Memory {
         let schema = Schema::builder().time("t").sample("s").dimensions(["d"]).build().unwrap();
         Memory { schema, times: vec![5, 900, 17, 40, 41, 42, 899], fault }
+    }
+
+    /// Takes the first of two that differ.
+    #[derive(Debug, Clone, PartialEq, Default)]
+    struct First(Option<u8>);
+
+    impl Combine for First {
+        fn combine(&mut self, other: &Self) {
+            self.0 = self.0.or(other.0);
+        }
+
+        fn is_exact(&self) -> bool {
+            self.0 != Some(9)
+        }
+    }
+
+    #[test]
+    fn what_breaks_a_law_of_combining_is_found() {
+        let check =
+            |c| std::panic::catch_unwind(move || check_combine(&First(Some(1)), &First(Some(1)), &First(c)));
+        assert!(check(Some(1)).is_ok() && check(None).is_ok());
+        assert!(check(Some(2)).is_err() && check(Some(9)).is_err());
     }
 
     #[test]
@@ -480,13 +505,15 @@ mod tests {
     }
 
     fn tally(labels: &[String]) -> Tally {
+        let fields = Schema::builder().time("t").sample("s").blame(["b"]).measures(["m"]);
+        let schema = fields.quantiles(["m"]).moments_by("b", "m").build().unwrap();
         let mut tally = Tally::default();
         for label in labels {
             let measure = f64::from(label.as_bytes()[0]) * 0.1;
             let blame = (label != "a").then_some("who");
             let labels = [Some(label.as_str()), blame];
             let record = Record::new(Timestamp::MIN, &[]).with_labels(&labels);
-            tally.add(&record.with_measures(&[Some(measure)]).with_weight(1 + measure as u64));
+            tally.add(&schema, &record.with_measures(&[Some(measure)]).with_weight(1 + measure as u64));
         }
         tally
     }
@@ -497,6 +524,8 @@ mod tests {
             let [a, b, c] = counts.map(CountMoments::from_iter);
             check_merge(&a, &b, &c);
             let [a, b, c] = values.clone().map(Moments::from_iter);
+            check_merge(&a, &b, &c);
+            let [a, b, c] = values.clone().map(Quantiles::from_iter);
             check_merge(&a, &b, &c);
             let [a, b, c] = values.map(|values| {
                 let mut sum = ExactSum::default();
@@ -511,6 +540,23 @@ mod tests {
             });
             check_combine(&a, &b, &c);
             check_combine(&tally(&labels[0]), &tally(&labels[1]), &tally(&labels[2]));
+        }
+
+        #[test]
+        fn what_is_exact_until_bounded_combines(sizes in prop::array::uniform3(0..400u32), times in prop::array::uniform3(0..2usize)) {
+            let parts = [0, 1, 2].map(|part| {
+                let (mut counts, mut moments) = (Counts::default(), LabelMoments::default());
+                for i in 0..sizes[part] {
+                    let (label, count) = ((i * i % 211 + part as u32).to_string(), u64::from(i % 5));
+                    counts.add(&label, count);
+                    moments.push_times(&label, f64::from(i % 17) - 7.9, count);
+                }
+                (0..times[part]).for_each(|_| _ = (counts.bound(), moments.bound()));
+                (counts, moments)
+            });
+            let [a, b, c] = &parts;
+            check_combine(&a.0, &b.0, &c.0);
+            check_combine(&a.1, &b.1, &c.1);
         }
 
         #[test]

@@ -22,7 +22,8 @@
 //!
 //! let mut means = Vec::new();
 //! feed.windows(&Span::days("2020-11-02", "2020-11-03")?, &mut |found| {
-//!     means.extend(found.window.measures.iter().map(|measure| measure.mean()));
+//!     let measures = found.iter().flat_map(|(_, summary)| &summary.measures);
+//!     means.extend(measures.map(|measure| measure.mean()));
 //!     ControlFlow::Continue(())
 //! })?;
 //! assert_eq!(means, [Some(0.5), Some(512.0)]);

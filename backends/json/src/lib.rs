@@ -2,7 +2,7 @@
 //! queue or a socket with a decoder ([`JsonDecoder`]).
 //!
 //! ```
-//! use peak_core::{Schema, Source, Span, scan_into, scan_into};
+//! use peak_core::{Schema, Source, Span};
 //! use peak_json::JsonFiles;
 //! use std::ops::ControlFlow;
 //!
@@ -17,12 +17,12 @@
 //! let schema = Schema::builder().time("utc_timestamp").sample("file.sha1").dimensions(["file.kind"]).build()?;
 //! let feed = JsonFiles::glob(&format!("{}/*.ndjson", folder.path().display()), schema)?;
 //!
-//! let mut events = Vec::new();
+//! let mut records = Vec::new();
 //! let report = feed.windows(&Span::days("2020-11-02", "2020-11-03")?, &mut |found| {
-//!     events.push((found.key.to_string(), found.window.events));
+//!     records.extend(found.iter().map(|(key, summary)| (key.to_string(), summary.records)));
 //!     ControlFlow::Continue(())
 //! })?;
-//! assert_eq!(events, [("PdfDocFile".to_owned(), 1), ("PeExeFile".to_owned(), 2)]);
+//! assert_eq!(records, [("PdfDocFile".to_owned(), 1), ("PeExeFile".to_owned(), 2)]);
 //! assert_eq!(report.records, 3);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -79,6 +79,7 @@ pub use peak_files::Files;
 
 use peak_core::{
     BadRecords, DeadLetters, Decode, Intake, LocalTables, Record, Report, Result, Schema, Source, Span,
+    scan_into,
 };
 use reader::{Bad, Reader};
 use std::num::NonZeroUsize;

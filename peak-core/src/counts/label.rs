@@ -4,7 +4,7 @@
 //! labels have equal words; and labels of one form and length order as their words do.
 
 use foldhash::SharedSeed;
-use foldhash::fast::FoldHasher;
+use foldhash::quality::FoldHasher;
 use std::cmp::Ordering;
 use std::hash::Hasher;
 
@@ -116,7 +116,9 @@ impl<'a> Packed<'a> {
     /// depends on it.
     ///
     /// foldhash multiplies by what it is given, and a factor of zero forgets the rest. The label is
-    /// thus not met by a constant: what it is mixed with first comes of the process's seed alone.
+    /// thus not met by a constant: what it is mixed with first comes of the process's seed alone. Of its
+    /// two kinds only the slower one has leading bits, which choose a slot, that are random for numbers
+    /// in a row under every seed.
     pub(super) fn hash(self) -> u64 {
         #[cfg(test)]
         if let Some(hash) = HASH.get() {
