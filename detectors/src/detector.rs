@@ -141,7 +141,7 @@ pub trait Persist {
     /// When the memory does not fit the configuration.
     fn restore(&mut self, memory: Self::Memory) -> Result<()>;
 
-    /// Saves what was learned. The file is there as a whole or, on any failure, as it was before.
+    /// Saves what was learned, as [`snapshot::save`] does.
     ///
     /// # Errors
     /// When the file cannot be written.
