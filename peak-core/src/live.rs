@@ -473,3 +473,266 @@ impl TryFrom<Stored> for Live {
         Ok(live)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Key, Summary};
+    use proptest::prelude::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis).unwrap()
+    }
+
+    fn second() -> Grid {
+        Grid::every(Duration::from_secs(1)).unwrap()
+    }
+
+    fn schema() -> Schema {
+        Schema::builder().time("t").sample("s").dimensions(["d"]).build().unwrap()
+    }
+
+    fn push(live: &mut Live, millis: i64) -> Placed {
+        push_sample(live, millis, "s")
+    }
+
+    fn push_sample(live: &mut Live, millis: i64, sample: &str) -> Placed {
+        live.push(&Record::new(at(millis), &["d"]).with_labels(&[Some(sample)])).unwrap()
+    }
+
+    fn starts(tables: &[LocalTable]) -> Vec<i64> {
+        tables.iter().map(|table| table.span().start().millis()).collect()
+    }
+
+    fn records(tables: &[LocalTable]) -> Vec<u64> {
+        let records = |table: &LocalTable| table.iter().map(|(_, tally)| tally.records()).sum();
+        tables.iter().map(records).collect()
+    }
+
+    #[test]
+    fn windows_are_over_when_the_grace_has_passed_by_records_or_by_a_clock() {
+        let mut live = Live::new(&schema(), second()).with_grace(Duration::from_millis(500));
+        assert!(live.close(Timestamp::MIN).is_empty(), "nothing was heard of");
+        push(&mut live, 10_200);
+        push(&mut live, 11_499);
+        assert!(live.close(Timestamp::MIN).is_empty());
+        push(&mut live, 11_500);
+        let over = live.close(Timestamp::MIN);
+        assert_eq!((starts(&over), records(&over)), (vec![10_000], vec![1]));
+        // A feed that falls silent: its windows end all the same, and there is nothing in them.
+        let over = live.close(at(14_600));
+        assert_eq!((starts(&over), records(&over)), (vec![11_000, 12_000, 13_000], vec![2, 0, 0]));
+        // A clock that is set back opens nothing again.
+        assert!(live.close(at(9_000)).is_empty());
+        assert_eq!(live.newest(), Some(at(14_600)));
+    }
+
+    #[test]
+    fn every_record_is_counted_by_what_became_of_it() {
+        let mut live = Live::new(&schema(), second()).with_ahead(Duration::from_secs(60)).with_late(2);
+        assert_eq!(push(&mut live, 100_000), Placed::Counted);
+        assert_eq!(push(&mut live, 160_001), Placed::Early);
+        assert_eq!(push(&mut live, 39_999), Placed::TooLate, "so long before that it would have been over");
+        live.close(at(103_000));
+        assert_eq!(push(&mut live, 102_500), Placed::Late);
+        assert_eq!(push(&mut live, 101_500), Placed::Late);
+        assert_eq!(push(&mut live, 100_500), Placed::TooLate);
+        assert_eq!(push(&mut live, 103_000), Placed::Counted);
+        let malformed = live.push(&Record::new(at(103_000), &["d", "e"]).with_labels(&[Some("s")]));
+        assert!(malformed.unwrap_err().to_string().starts_with("record: must have 1 dimensions"));
+        assert!(live.push(&Record::new(at(999_999_999), &["d"])).is_err(), "early, and malformed");
+        let expected = LiveReport { counted: 2, late: 2, too_late: 2, early: 1, malformed: 2 };
+        assert_eq!(live.report(), expected);
+        let expected = "2 records counted, 2 late, 2 too late, 1 too early, 2 malformed";
+        assert_eq!(live.report().to_string(), expected);
+        let late = live.take_late();
+        assert_eq!((starts(&late), records(&late)), (vec![101_000, 102_000], vec![1, 1]));
+        assert!(live.take_late().is_empty());
+    }
+
+    #[test]
+    fn a_wrong_clock_of_the_first_record_harms_nothing_once_the_time_is_known() {
+        for wrong in [0, 4_070_908_800_000] {
+            let mut live = Live::new(&schema(), second());
+            let now = 1_600_000_000_000;
+            push(&mut live, wrong);
+            live.close(at(now));
+            assert_eq!(push(&mut live, now + 500), Placed::Counted, "{wrong}");
+            let over = live.close(at(now + 1_000));
+            assert_eq!((starts(&over), records(&over)), (vec![now], vec![1]), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn many_windows_without_a_record_are_not_made_up() {
+        let mut live = Live::new(&schema(), second()).with_ahead(Duration::from_secs(1 << 40));
+        push(&mut live, 0);
+        push(&mut live, 1_000_000_000_000);
+        let over = live.close(Timestamp::MIN);
+        assert_eq!(over.len(), Live::MOST_EMPTY + 1);
+        assert_eq!(over.last().unwrap().span().end(), at(1_000_000_000_000));
+    }
+
+    #[test]
+    fn what_was_not_observed_is_told_by_the_exposure() {
+        let mut live = Live::new(&schema(), second());
+        push(&mut live, 500);
+        live.not_observed(Span::new(at(1_250), at(1_500)).unwrap());
+        live.not_observed(Span::new(at(1_500), at(3_000)).unwrap());
+        live.not_observed(Span::new(at(1_400), at(1_600)).unwrap());
+        let exposures = |over: &[LocalTable]| over.iter().map(LocalTable::exposure).collect::<Vec<_>>();
+        assert_eq!(exposures(&live.close(at(2_500))), [1.0, 0.25]);
+        assert_eq!(exposures(&live.close(at(5_000))), [0.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn open_windows_and_late_records_keep_to_one_limit() {
+        let limits = Limits::default().with_memory(1 << 20);
+        let mut live = Live::new(&schema(), second()).with_limits(limits).with_late(5);
+        push(&mut live, 0);
+        live.close(at(5_000));
+        for i in 0..60_000_u64 {
+            push_sample(&mut live, 5_000 + (i % 5_000) as i64, &format!("{i:040x}"));
+            push_sample(&mut live, (i % 5_000) as i64, &format!("{i:040x}"));
+        }
+        assert!(live.memory_bytes() < 1 << 20, "{}", live.memory_bytes());
+        assert_eq!(records(live.open()).iter().sum::<u64>(), 60_000);
+        assert_eq!(records(&live.take_late()).iter().sum::<u64>(), 60_000);
+    }
+
+    #[test]
+    fn feeds_of_other_grids_or_schemas_do_not_merge() {
+        let mut live = Live::new(&schema(), second());
+        let minute = Grid::every(Duration::from_secs(60)).unwrap();
+        let error = live.merge(Live::new(&schema(), minute)).unwrap_err().to_string();
+        assert!(error.starts_with("grid of a merged feed: must be"), "{error}");
+        assert!(live.merge(Live::new(&Schema::file_types(), second())).is_err());
+    }
+
+    #[test]
+    fn what_another_has_in_windows_that_are_over_is_late() {
+        let [mut live, mut other] = [1, 2].map(|_| Live::new(&schema(), second()).with_late(1));
+        push(&mut live, 1_500);
+        push(&mut live, 2_500);
+        for millis in [500, 1_500, 2_500] {
+            push(&mut other, millis);
+        }
+        assert_eq!(starts(&live.close(at(2_000))), [1_000]);
+        push(&mut live, 1_900);
+        live.merge(other).unwrap();
+        assert_eq!(records(live.open()), [2]);
+        assert_eq!((records(&live.take_late()), live.report().too_late), (vec![2], 1));
+    }
+
+    #[test]
+    fn a_stored_feed_of_windows_that_its_grid_has_not_is_refused() {
+        let mut live = Live::new(&schema(), second());
+        push(&mut live, 1_500);
+        live.settle();
+        let text = serde_json::to_string(&live).unwrap();
+        let read: Live = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        let damaged = text.replace("[1000,2000]", "[1000,2001]");
+        assert_ne!(damaged, text);
+        let error = serde_json::from_str::<Live>(&damaged).unwrap_err().to_string();
+        assert!(error.starts_with("window of a feed: must be one of"), "{error}");
+    }
+
+    /// What to do with a feed.
+    #[derive(Debug, Clone)]
+    enum Act {
+        Push(i64, u8),
+        Close(i64),
+        NotObserved(i64, i64),
+        TakeLate,
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let act = prop_oneof![
+            8 => (0..20_000i64, 0..4u8).prop_map(|(millis, sample)| Act::Push(millis, sample)),
+            2 => (0..20_000i64).prop_map(Act::Close),
+            1 => (0..20_000i64, 1..3_000i64).prop_map(|(start, length)| Act::NotObserved(start, length)),
+            1 => Just(Act::TakeLate),
+        ];
+        prop::collection::vec(act, 0..60)
+    }
+
+    fn act(live: &mut Live, act: &Act) -> Vec<LocalTable> {
+        match *act {
+            Act::Push(millis, sample) => {
+                push_sample(live, millis, &sample.to_string());
+                Vec::new()
+            }
+            Act::Close(millis) => live.close(at(millis)),
+            Act::NotObserved(start, length) => {
+                live.not_observed(Span::new(at(start), at(start + length)).unwrap());
+                Vec::new()
+            }
+            Act::TakeLate => live.take_late(),
+        }
+    }
+
+    fn feed() -> Live {
+        let settings = Live::new(&schema(), second()).with_grace(Duration::from_millis(700));
+        settings.with_ahead(Duration::from_secs(5)).with_late(3)
+    }
+
+    proptest! {
+        #[test]
+        fn a_feed_that_is_stored_and_restored_goes_on_as_if_nothing_had_been(acts in acts(), at in 0..60usize) {
+            let (mut live, mut restored) = (feed(), feed());
+            for (i, one) in acts.iter().enumerate() {
+                if i == at {
+                    // Also with records that are pending.
+                    restored = rmp_serde::from_slice(&rmp_serde::to_vec(&restored).unwrap()).unwrap();
+                }
+                prop_assert_eq!(act(&mut live, one), act(&mut restored, one));
+                prop_assert_eq!(live.report(), restored.report());
+            }
+            prop_assert_eq!(serde_json::to_string(&live).unwrap(), serde_json::to_string(&restored).unwrap());
+        }
+
+        #[test]
+        fn windows_come_in_order_without_gap_and_no_record_is_lost_or_counted_twice(acts in acts()) {
+            let (mut live, mut pushed, mut counted, mut late) = (feed(), 0, 0, 0);
+            let mut last: Option<Timestamp> = None;
+            for one in &acts {
+                pushed += u64::from(matches!(one, Act::Push(..)));
+                let tables = act(&mut live, one);
+                let sum: u64 = records(&tables).iter().sum();
+                if matches!(one, Act::TakeLate) {
+                    late += sum;
+                    continue;
+                }
+                counted += sum;
+                for table in &tables {
+                    prop_assert!(last.is_none_or(|end| end == table.span().start()));
+                    last = Some(table.span().end());
+                }
+            }
+            let report = live.report();
+            counted += records(live.open()).iter().sum::<u64>();
+            late += records(&live.take_late()).iter().sum::<u64>();
+            prop_assert_eq!(report.counted, counted);
+            prop_assert_eq!(report.late, late);
+            prop_assert_eq!(pushed, report.counted + report.late + report.too_late + report.early + report.malformed);
+        }
+
+        #[test]
+        fn several_that_are_merged_are_one(rows in prop::collection::vec((0..20_000i64, 0..4u8, 0..3usize), 0..80)) {
+            let mut whole = feed().with_ahead(Duration::from_secs(60)).with_grace(Duration::from_secs(60));
+            let mut parts = [1, 2, 3].map(|_| whole.clone());
+            for (millis, sample, part) in rows {
+                push_sample(&mut whole, millis, &sample.to_string());
+                push_sample(&mut parts[part], millis, &sample.to_string());
+            }
+            let mut sum = feed().with_ahead(Duration::from_secs(60)).with_grace(Duration::from_secs(60));
+            parts.into_iter().for_each(|part| sum.merge(part).unwrap());
+            prop_assert_eq!(sum.report(), whole.report());
+            prop_assert_eq!(sum.close(at(80_500)), whole.close(at(80_500)));
+            let key = Key::new(["d"]);
+            let left = |live: &mut Live| live.open().iter().map(|table| table.get(&key).map(|tally| tally.finish())).collect::<Vec<Option<Summary>>>();
+            prop_assert_eq!(left(&mut sum), left(&mut whole));
+        }
+    }
+}
