@@ -8,10 +8,11 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use peak_core::{Schema, Source, Span};
-use peak_json::{Files, JsonFiles};
+use peak_core::{Decode, Place, Position, Schema, Source, Span};
+use peak_json::{Files, JsonDecoder, JsonFiles};
 use std::io::Cursor;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 const RECORDS: u64 = 50_000;
 
@@ -47,6 +48,7 @@ fn scan(c: &mut Criterion) {
     let records: Vec<String> = (0..RECORDS).map(record).collect();
     let indented = records.iter().map(|record| record.replace("\":", "\": ").replace(",\"", ",\n  \""));
     let array = format!("[\n{}\n]\n", indented.collect::<Vec<_>>().join(",\n"));
+    let queue: Arc<str> = "queue".into();
     let mut group = c.benchmark_group("json");
     for (layout, text) in [("lines", records.join("\n")), ("array", array)] {
         group.throughput(Throughput::Bytes(text.len() as u64)).sample_size(20);
@@ -64,6 +66,23 @@ fn scan(c: &mut Criterion) {
             });
         });
     }
+    // Each record a payload of its own, as from a queue.
+    let bytes = records.iter().map(|record| record.len() as u64).sum();
+    group.throughput(Throughput::Bytes(bytes)).bench_function("payloads", |b| {
+        b.iter(|| {
+            let mut decoder = JsonDecoder::new(Schema::file_types());
+            let mut millis = 0;
+            for (offset, record) in (0..).zip(&records) {
+                let at = Position::new(Arc::clone(&queue), Place::Offset { partition: 0, offset });
+                let flow = decoder.decode(record.as_bytes(), &at, &mut |read| {
+                    millis += read.unwrap().time.millis();
+                    ControlFlow::Continue(())
+                });
+                assert!(flow.is_continue());
+            }
+            millis
+        });
+    });
     group.finish();
 }
 
