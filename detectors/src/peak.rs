@@ -5,8 +5,8 @@ pub(crate) mod classic;
 pub(crate) mod original;
 
 use crate::{
-    Calibrated, CalibratedMemory, Classic, Detector, Explanation, Observation, Persist, Refusal, Rows,
-    Verdict,
+    Calibrated, CalibratedMemory, Classic, Detector, Explanation, Footprint, Observation, Persist, Refusal,
+    Rows, Verdict,
 };
 use peak_core::{Error, Key, Result, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -123,6 +123,16 @@ impl Detector<Observation<'_>> for Peak {
     }
 }
 
+impl Footprint for Peak {
+    fn bytes(&self) -> usize {
+        let remembered = match &self.rule {
+            PeakRule::Classic(rule) => rule.rows().memory_bytes(),
+            PeakRule::Calibrated(rule) => rule.memory().bytes(),
+        };
+        size_of::<Self>() + remembered
+    }
+}
+
 /// Borrows what [`PeakMemory`] owns; both are stored alike.
 #[derive(Serialize)]
 enum Borrowed<'a> {
@@ -160,7 +170,8 @@ fn other_rule(own: &str, stored: &str) -> Error {
 }
 
 /// The least records of keys with this value in this dimension.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Floor {
     dimension: usize,
     value: String,

@@ -60,9 +60,17 @@ use std::borrow::Cow;
 ///     .with_minimum_effect(20.0, 0.5)?;
 /// let detector = Peak::calibrated(rule);
 /// # let _ = detector;
+///
+/// // As data it is the configuration alone, checked on the way in; what is not there is as usual.
+/// let read = |text| serde_json::from_str::<Calibrated>(text);
+/// let rule = read(r#"{"budget": {"per_window": 1.0}, "least_relative": 0.5}"#).unwrap();
+/// let expected = Calibrated::new(Budget::per_window(1.0)?).with_minimum_effect(0.0, 0.5)?;
+/// assert_eq!(rule, expected);
+/// assert!(read(r#"{"least_absolute": -1.0}"#).is_err());
 /// # Ok::<(), peak_core::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Config", into = "Config")]
 pub struct Calibrated {
     budget: Budget,
     phases: Option<Phases>,
@@ -72,11 +80,44 @@ pub struct Calibrated {
     memory: CalibratedMemory,
 }
 
+/// The configuration of the rule as data, before it is checked.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    budget: Budget,
+    phases: Option<Phases>,
+    least_absolute: f64,
+    least_relative: f64,
+    floors: Vec<Floor>,
+}
+
+impl TryFrom<Config> for Calibrated {
+    type Error = Error;
+    fn try_from(config: Config) -> Result<Self> {
+        let rule =
+            Calibrated { phases: config.phases, floors: config.floors, ..Calibrated::new(config.budget) };
+        rule.with_minimum_effect(config.least_absolute, config.least_relative)
+    }
+}
+
+impl From<Calibrated> for Config {
+    fn from(rule: Calibrated) -> Self {
+        let Calibrated { budget, phases, least_absolute, least_relative, floors, .. } = rule;
+        Config { budget, phases, least_absolute, least_relative, floors }
+    }
+}
+
 /// What the calibrated rule remembers: sums for each key, and sums for the pool of all keys.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct CalibratedMemory {
     keys: KeyMap<Known>,
     pool: Pool,
+}
+
+impl CalibratedMemory {
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Calibrated>() + self.keys.memory_bytes()
+    }
 }
 
 /// Whether sums and products of it stay numbers; what is learned is much smaller.

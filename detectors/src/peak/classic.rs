@@ -46,7 +46,8 @@ pub type Rows = KeyMap<Row>;
 /// # let _ = detector;
 /// # Ok::<(), peak_core::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Config", into = "Config")]
 pub struct Classic {
     dimensions: Vec<String>,
     zone: Tz,
@@ -57,19 +58,86 @@ pub struct Classic {
     rows: Rows,
 }
 
+/// The configuration of the rule as data: all but its rows.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    dimensions: Vec<String>,
+    #[serde(default)]
+    zone: Tz,
+    #[serde(default)]
+    weights: Weights,
+    #[serde(default)]
+    floors: Vec<Floor>,
+    #[serde(default)]
+    threshold: Option<i64>,
+    #[serde(default)]
+    keeping: Keeping,
+}
+
+impl TryFrom<Config> for Classic {
+    type Error = Error;
+    fn try_from(config: Config) -> Result<Self> {
+        let Config { dimensions, zone, weights, floors, threshold, keeping } = config;
+        if let Some(floor) = floors.iter().find(|floor| floor.dimension >= dimensions.len()) {
+            let rule = format!("must be below {}, the number of dimensions", dimensions.len());
+            return Err(Error::invalid("dimension of a floor", rule, floor.dimension));
+        }
+        Ok(Classic { dimensions, zone, weights, floors, threshold, keeping, rows: Rows::new() })
+    }
+}
+
+impl From<Classic> for Config {
+    fn from(rule: Classic) -> Self {
+        let Classic { dimensions, zone, weights, floors, threshold, keeping, .. } = rule;
+        Config { dimensions, zone, weights, floors, threshold, keeping }
+    }
+}
+
 /// What becomes of the rows of keys that an engine forgets.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Keeping {
+    #[default]
     Forever,
     WithinHorizon,
 }
 
 /// The constants of the classic rule.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Constants", into = "Constants")]
 pub struct Weights {
     least_records: u64,
     global_weight: f64,
     least_share: f64,
+}
+
+/// Weights as they are configured, before they are checked.
+#[derive(Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Constants {
+    least_records: u64,
+    global_weight: f64,
+    least_share: f64,
+}
+
+impl Default for Constants {
+    fn default() -> Self {
+        Weights::default().into()
+    }
+}
+
+impl TryFrom<Constants> for Weights {
+    type Error = Error;
+    fn try_from(constants: Constants) -> Result<Self> {
+        Weights::new(constants.least_records, constants.global_weight, constants.least_share)
+    }
+}
+
+impl From<Weights> for Constants {
+    fn from(Weights { least_records, global_weight, least_share }: Weights) -> Self {
+        Constants { least_records, global_weight, least_share }
+    }
 }
 
 impl Default for Weights {
@@ -688,6 +756,26 @@ mod tests {
         assert_eq!(rule.floor(&Key::new(["suspicious", "PdfDocFile"])), 0);
         let error = rule.with_floor("severity", "malicious", 1).unwrap_err().to_string();
         assert!(error.starts_with("floor: must be one of the dimensions [\"task.severity\""), "{error}");
+    }
+
+    #[test]
+    fn the_configuration_is_data_and_is_checked_on_the_way_in() {
+        let rule = Classic::file_types(Tz::America__New_York).with_threshold(Some(7)).forgetting();
+        let text = serde_json::to_string(&rule).unwrap();
+        assert_eq!(serde_json::from_str::<Classic>(&text).unwrap(), rule);
+        let minimal: Classic = serde_json::from_str(r#"{"dimensions": ["a"]}"#).unwrap();
+        assert_eq!(minimal.weights, Weights::default());
+        for (text, expected) in [
+            (
+                r#"{"dimensions": [], "floors": [{"dimension": 0, "value": "x", "records": 1}]}"#,
+                "must be below 0",
+            ),
+            (r#"{"dimensions": [], "weights": {"least_share": 2.0}}"#, "must be from 0 to 1"),
+            (r#"{"dimensions": [], "wieghts": {}}"#, "unknown field"),
+        ] {
+            let error = serde_json::from_str::<Classic>(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! False-alarm budgets.
 
 use peak_core::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 /// How many false alarms a program is willing to see when there is nothing to find.
 ///
@@ -9,17 +10,40 @@ use peak_core::{Error, Result};
 ///
 /// let budget = Budget::per_key_window(0.01)?; // one in a hundred windows of each key
 /// assert!(Budget::per_key_window(1.5).is_err());
-/// # let _ = budget;
+///
+/// // As data, of a file of configuration, say, it is checked on the way in.
+/// let read = |text| serde_json::from_str::<Budget>(text);
+/// assert_eq!(read(r#"{"per_key_window": 0.01}"#).unwrap(), budget);
+/// assert!(read(r#"{"fdr": 2.0}"#).is_err());
 /// # Ok::<(), peak_core::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Kind", into = "Kind")]
 pub struct Budget(Kind);
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Kind {
     PerKeyWindow(f64),
     PerWindow(f64),
     Fdr(f64),
+}
+
+impl TryFrom<Kind> for Budget {
+    type Error = Error;
+    fn try_from(kind: Kind) -> Result<Self> {
+        match kind {
+            Kind::PerKeyWindow(probability) => Budget::per_key_window(probability),
+            Kind::PerWindow(alarms) => Budget::per_window(alarms),
+            Kind::Fdr(share) => Budget::fdr(share),
+        }
+    }
+}
+
+impl From<Budget> for Kind {
+    fn from(budget: Budget) -> Self {
+        budget.0
+    }
 }
 
 impl Default for Budget {

@@ -22,10 +22,32 @@ use std::time::Duration;
 /// A window's phase follows from its start, counted in nominal lengths. Days are told apart at 18:00
 /// UTC, where no time zone with daylight saving time has its midnight, so days of 23 and 25 hours
 /// keep their day of the week.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Period", into = "Period")]
 pub struct Phases {
     millis: i64,
     count: usize,
+}
+
+/// Phases as they are configured, before they are checked.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Period {
+    window_ms: u64,
+    count: usize,
+}
+
+impl TryFrom<Period> for Phases {
+    type Error = Error;
+    fn try_from(Period { window_ms, count }: Period) -> Result<Self> {
+        Phases::new(Duration::from_millis(window_ms), count)
+    }
+}
+
+impl From<Phases> for Period {
+    fn from(Phases { millis, count }: Phases) -> Self {
+        Period { window_ms: millis.unsigned_abs(), count }
+    }
 }
 
 const HOUR: u64 = 3_600;
