@@ -10,6 +10,7 @@ pub use late::{Amendment, Correction};
 
 use crate::{Detector, Explanation, Persist, Refusal, Verdict};
 use late::Late;
+use peak_core::snapshot::Snapshot;
 use peak_core::{
     Baseline, Error, GlobalTable, Key, Limits, LocalTable, LocalTables, Report, Result, Source, Span,
     Summaries, Summary, Windows, snapshot,
@@ -17,6 +18,7 @@ use peak_core::{
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -126,14 +128,20 @@ where
     /// When another engine has the file, in this process or another; or when it exists but cannot be
     /// read, is damaged, or holds a memory that does not fit the detector.
     pub fn open(path: impl AsRef<Path>, detector: D) -> Result<Self> {
-        let path = path.as_ref();
+        Self::open_with(path.as_ref(), detector).map(|(engine, _)| engine)
+    }
+
+    /// The engine, and its file if there is one.
+    fn open_with(path: &Path, detector: D) -> Result<(Self, Option<Snapshot<File>>)> {
         let lock = Arc::new(snapshot::Lock::acquire(path)?);
         let mut engine = Engine::new(detector);
-        if path.try_exists().map_err(|error| Error::io(path.display(), error))? {
-            engine.restore(&mut snapshot::Snapshot::open(path)?)?;
+        let exists = path.try_exists().map_err(|error| Error::io(path.display(), error))?;
+        let mut file = exists.then(|| Snapshot::open(path)).transpose()?;
+        if let Some(file) = &mut file {
+            engine.restore(file)?;
         }
         engine.file = Some(HistoryFile { path: path.to_owned(), _lock: lock });
-        Ok(engine)
+        Ok((engine, file))
     }
 
     /// The engine with another horizon: windows that ended this long before the end of the newest

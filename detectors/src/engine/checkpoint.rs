@@ -92,12 +92,9 @@ where
     /// # Errors
     /// As [`open`](Self::open).
     pub fn resume(path: impl AsRef<Path>, detector: D) -> Result<Resumed<D>> {
-        let path = path.as_ref();
-        let engine = Engine::open(path, detector)?;
-        let (mut live, mut cursor) = (None, Vec::new());
-        if path.try_exists().map_err(|error| peak_core::Error::io(path.display(), error))? {
-            (live, cursor) = read_feed(&mut Snapshot::open(path)?)?;
-        }
+        let (engine, file) = Engine::open_with(path.as_ref(), detector)?;
+        let feed = file.map(|mut file| read_feed(&mut file)).transpose()?;
+        let (live, cursor) = feed.unwrap_or_default();
         Ok(Resumed { engine, live, cursor })
     }
 
