@@ -157,7 +157,7 @@ where
     /// counts are estimated and keys counted together, and [`Step::estimated`] and [`Step::other`] say
     /// how many. The calibrated rule allows for the errors of what it reads.
     ///
-    /// With a limit to memory the engine counts the records itself, also those of a source whose store
+    /// With limits of its own the engine counts the records itself, also those of a source whose store
     /// could. The windows that are [open for late records](Self::with_lateness) have their share of it.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
@@ -195,7 +195,7 @@ where
         for window in windows {
             self.state.history.admits(source.schema(), window)?;
         }
-        let (finished, report) = if self.late.is_none() && self.limits.memory().is_none() {
+        let (finished, report) = if self.late.is_none() && self.limits == Limits::default() {
             closed_windows(source, windows)?
         } else {
             open_windows(source, windows, self.limits_of_tables())?

@@ -9,7 +9,7 @@ mod sigma;
 
 use chrono::{NaiveDateTime, TimeDelta};
 use libtest_mimic::{Arguments, Failed, Trial};
-use peak_core::{Key, KeyWindow, LocalTable, Schema, Source, Span, Timestamp, Tz};
+use peak_core::{Key, LocalTable, Schema, Source, Span, Summary, Timestamp, Tz};
 use peak_detectors::{Assessment, Classic, DayStatistics, Engine, Observation, Peak, PeakRule, Row, Weights};
 use peak_json::JsonFiles;
 use serde::Deserialize;
@@ -19,6 +19,7 @@ use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 fn main() -> ExitCode {
     let mut folders = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/data/parity"))];
@@ -133,9 +134,9 @@ fn repeat_run(
 
     let at = |local| Timestamp::from_local(local, params.tz);
     let window = Span::new(at(run.start), at(run.end)).map_err(text)?;
-    let mut local = LocalTable::new(window);
+    let mut local = LocalTable::new(Arc::new(feed.schema().clone()), window);
     feed.scan(window, &mut |record| {
-        assert!(local.add(record));
+        assert!(local.add(record).is_ok_and(|is_counted| is_counted));
         ControlFlow::Continue(())
     })
     .map_err(text)?;
@@ -143,11 +144,11 @@ fn repeat_run(
     if rows != recorded {
         return Err(format!("records by sender and sample: ours {rows:?}\nexpected {recorded:?}"));
     }
-    same_within_std("local statistics", &local_json(&local, feed.schema()), &expected["local_tables_stats"])?;
+    same_within_std("local statistics", &local_json(&local), &expected["local_tables_stats"])?;
 
     let found = local.finish();
     let assessed: Vec<(&Key, Option<Assessment>)> =
-        found.iter().map(|window| assess(&rule, window)).collect();
+        found.iter().map(|(key, summary)| (key, assess(&rule, window, key, summary))).collect();
     let decisions = assessed.iter().map(|(key, assessment)| (*key, assessment.as_ref()));
     same("decisions", &nested(decisions, decision_json), &expected["decisions"])?;
     let peaks: BTreeMap<&Key, &Assessment> =
@@ -218,10 +219,8 @@ fn rule(params: &Params, schema: &Schema) -> Outcome<Classic> {
     Ok(rule)
 }
 
-fn assess<'a>(rule: &Classic, found: &'a KeyWindow) -> (&'a Key, Option<Assessment>) {
-    let KeyWindow { key, span, window } = found;
-    let past = peak_core::Baseline::default();
-    (key, rule.assess(&Observation { key, span: *span, window, past: &past }).ok())
+fn assess(rule: &Classic, span: Span, key: &Key, summary: &Summary) -> Option<Assessment> {
+    rule.assess(&Observation::new(key, span, summary, &peak_core::Baseline::default())).ok()
 }
 
 /// A map by key as the nested objects of the recordings.
@@ -278,21 +277,20 @@ fn peak_json(a: &Assessment) -> Value {
 }
 
 /// The local statistics that do not depend on the rule, and the senders' counts.
-fn local_json(local: &LocalTable, schema: &Schema) -> Value {
-    let found = local.finish();
-    let json = |window: &KeyWindow| {
-        let tally = local.get(&window.key).expect("a tally");
-        let senders = schema.blame().iter().zip(tally.blame());
+fn local_json(local: &LocalTable) -> Value {
+    let json = |(key, summary): (&Key, &Summary)| {
+        let tally = local.get(key).expect("a tally");
+        let senders = local.schema().blame().iter().zip(tally.labels().skip(1));
         let counts = senders.map(|(field, counts)| {
             (field.clone(), counts.iter().map(|(v, n)| (v.to_owned(), json!(n))).collect())
         });
         json!({
-            "sub_count": window.window.events, "samp_count": window.window.distinct(),
-            "samp_sub_count_max": window.window.samples.max(), "samp_sub_count_std": window.window.samples.std().unwrap_or(0.0),
+            "sub_count": summary.records, "samp_count": summary.distinct(),
+            "samp_sub_count_max": summary.samples().max(), "samp_sub_count_std": summary.samples().std().unwrap_or(0.0),
             "cross_stats": counts.collect::<Map<String, Value>>(),
         })
     };
-    nested(found.iter().map(|window| (&window.key, window)), json)
+    nested(local.finish().iter().map(|row| (row.0, row)), json)
 }
 
 type Rows = BTreeMap<Vec<String>, u64>;
@@ -301,8 +299,9 @@ type Rows = BTreeMap<Vec<String>, u64>;
 fn group_by(feed: &JsonFiles, window: Span) -> Outcome<Rows> {
     let mut rows = Rows::new();
     feed.scan(window, &mut |record| {
-        let senders = record.blame.iter().map(|value| value.unwrap_or("null"));
-        let row = record.dimensions.iter().copied().chain(senders).chain(record.sample);
+        let (sample, senders) = record.labels.split_first().expect("a sample");
+        let senders = senders.iter().map(|value| value.unwrap_or("null"));
+        let row = record.dimensions.iter().copied().chain(senders).chain(*sample);
         *rows.entry(row.map(str::to_owned).collect()).or_default() += 1;
         ControlFlow::Continue(())
     })

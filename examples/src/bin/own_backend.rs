@@ -47,13 +47,8 @@ impl Source for AccessLog {
                 let position = Position::new("access log", Place::Line { record: number, line: number });
                 Rejection::new(position, Some(field), rule, line)
             })?;
-            let record = Record {
-                time,
-                sample: Some(path),
-                dimensions: &[status],
-                blame: &[Some(client)],
-                measures: &[],
-            };
+            let (dimensions, labels) = ([status], [Some(path), Some(client)]);
+            let record = Record::new(time, &dimensions).with_labels(&labels);
             if intake.offer(&record, visit).is_break() {
                 break;
             }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use clap::{Parser, ValueEnum};
-use peak_core::{BadRecords, Schema, TimeUnit, Tz};
+use peak_core::{BadRecords, Limits, Schema, TimeUnit, Tz};
 use peak_detectors::{Budget, Calibrated, Classic};
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -31,9 +31,13 @@ pub(crate) struct Args {
     /// Read JSON with so many threads; as many as there are processors unless told.
     #[arg(long, value_name = "N", help_heading = "Input")]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// Count in so many MiB, and estimate the largest counts when they do not fit.
+    /// Count in so many MiB: the largest counts are estimated when they do not fit, and keys that find no room are
+    /// counted together. The history is not among it.
     #[arg(long, value_name = "MIB", help_heading = "Input")]
     pub(crate) memory: Option<usize>,
+    /// Count so many keys in each window, and the records of all others together.
+    #[arg(long, value_name = "N", help_heading = "Input")]
+    pub(crate) keys: Option<usize>,
 
     /// The fields of a known feed; own fields below replace it.
     #[arg(long, value_enum, default_value = "file-types", help_heading = "Fields")]
@@ -205,6 +209,15 @@ impl Args {
         let sample = self.sample.clone().unwrap_or_default();
         let schema = Schema::builder().time(time).time_unit(unit).sample(sample);
         Ok(schema.dimensions(&self.dimension).blame(&self.blame).build()?)
+    }
+
+    /// What tables may hold.
+    pub(crate) fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        if let Some(mebibytes) = self.memory {
+            limits = limits.with_memory(mebibytes.saturating_mul(1 << 20));
+        }
+        self.keys.map_or(limits, |keys| limits.with_keys(keys))
     }
 
     /// The rule that is asked for, by name or by an option that only it has.

@@ -20,14 +20,12 @@ mod show;
 use anyhow::{Result, bail};
 use args::{Args, Rule, UsageError};
 use clap::Parser;
-use peak_core::{Baseline, Error, ErrorKind, Limits, Source, Span, Summaries, Windows};
+use peak_core::{Baseline, Error, ErrorKind, LocalTable, LocalTables, Report, Source, Span, Windows};
 use peak_detectors::{Amendment, Assessment, Classic, Engine, Observation, Peak, PeakRule, Step};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -77,7 +75,8 @@ fn run(args: &Args) -> Result<usize> {
     };
     let pictures = || match (&args.svg, before) {
         (Some(folder), Some(before)) => {
-            plot::draw_all(folder, before, feed.source(), &windows, &steps, args.zone)
+            let (tables, _) = count(args, feed.source(), &windows)?;
+            plot::draw_all(folder, before, tables, &steps, args.zone)
         }
         _ => Ok(()),
     };
@@ -112,13 +111,11 @@ impl Outcome {
             Rule::Calibrated => Peak::calibrated(args.calibrated(schema)?),
             Rule::Classic => Peak::classic(with_history(args.classic(schema)?, args, source, windows)?),
         };
-        let mut engine = match &args.history {
+        let engine = match &args.history {
             Some(path) => Engine::open(path, detector)?,
             None => Engine::new(detector),
         };
-        if let Some(mebibytes) = args.memory {
-            engine = engine.with_limits(Limits::default().with_memory(mebibytes.saturating_mul(1 << 20)));
-        }
+        let mut engine = engine.with_limits(args.limits());
         if rule == Rule::Calibrated && engine.history().learned().is_empty() {
             learn_before(&mut engine, args, source, windows)?;
         }
@@ -129,7 +126,7 @@ impl Outcome {
         plan::check_history(args, engine.history().learned(), &windows)?;
         let before = args.svg.is_some().then(|| engine.clone());
         let (steps, original_peaks) = if args.original_peaks.is_some() {
-            let (step, peaks) = step_and_export(&mut engine, source, &windows)?;
+            let (step, peaks) = step_and_export(&mut engine, args, source, &windows)?;
             (vec![step], peaks)
         } else {
             (engine.run(source, &windows)?, Vec::new())
@@ -191,32 +188,35 @@ fn without_learned(windows: &Windows, learned: &[Span]) -> Result<Windows> {
     Ok(Windows::new(new)?)
 }
 
+/// The tables of each window, within the limits.
+fn count(args: &Args, source: &dyn Source, windows: &Windows) -> Result<(Vec<LocalTable>, Report)> {
+    let mut tables = LocalTables::new(source.schema(), windows).with_limits(args.limits());
+    let report = source.count(&mut tables)?;
+    Ok((tables.into_tables(), report))
+}
+
 /// Steps through the only window; gives its peaks as the original writes them, too.
 fn step_and_export(
     engine: &mut Engine<Peak>,
+    args: &Args,
     source: &dyn Source,
     windows: &Windows,
 ) -> Result<(Step, Vec<u8>)> {
-    let [window] = windows[..] else {
+    let (tables, report) = count(args, source, windows)?;
+    let Ok([table]) = <[LocalTable; 1]>::try_from(tables) else {
         bail!(UsageError(format!("--original-peaks takes one window, there are {}", windows.len())));
     };
-    let (mut found, mut exported) =
-        (Summaries::new(Arc::new(source.schema().clone()), window, [])?, Vec::new());
-    let report = source.windows(windows, &mut |summaries| {
-        found = summaries;
-        ControlFlow::Continue(())
-    })?;
+    let mut exported = Vec::new();
     if let PeakRule::Classic(rule) = engine.detector().rule() {
-        let past = Baseline::default();
+        let (found, past) = (table.finish(), Baseline::default());
         let assess = |(key, summary)| {
-            let assessment = rule.assess(&Observation::new(key, window, summary, &past)).ok();
+            let assessment = rule.assess(&Observation::new(key, table.span(), summary, &past)).ok();
             Some((key, assessment.filter(Assessment::is_peak)?))
         };
         let peaks: Vec<_> = found.iter().filter_map(assess).collect();
-        let peaks = peaks.iter().map(|(key, assessment)| (*key, assessment));
-        Classic::export_peaks(peaks, &mut exported)?;
+        Classic::export_peaks(peaks.iter().map(|(key, assessment)| (*key, assessment)), &mut exported)?;
     }
-    let mut step = engine.take(found)?;
+    let mut step = engine.take(table)?;
     step.report = report;
     Ok((step, exported))
 }

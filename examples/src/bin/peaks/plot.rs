@@ -2,11 +2,10 @@
 
 use crate::show::cell;
 use anyhow::{Result, anyhow};
-use peak_core::{Key, KeyWindow, Source, Span, Tz, Windows, snapshot};
+use peak_core::{Key, LocalTable, Span, Summary, Tz, snapshot};
 use peak_detectors::{Engine, Evidence, Found, Peak, Step};
 use plotters::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::path::Path;
 
 /// One window of a key: what was seen and expected, and whether it was a peak.
@@ -17,13 +16,12 @@ struct Point {
 
 /// Draws one picture per key with a peak into the folder, under the key's name.
 ///
-/// `engine` is the engine as it was before the windows; they are gone through again to learn what was expected
+/// `engine` is the engine as it was before the windows; it goes through them again to learn what was expected
 /// of each key at the time.
 pub(crate) fn draw_all(
     folder: &Path,
     mut engine: Engine<Peak>,
-    source: &dyn Source,
-    windows: &Windows,
+    windows: Vec<LocalTable>,
     steps: &[Step],
     zone: Tz,
 ) -> Result<()> {
@@ -38,35 +36,26 @@ pub(crate) fn draw_all(
         steps.iter().flat_map(|step| &step.found).map(|peak| (peak.span, &peak.key)).collect();
     let mut histories: BTreeMap<&Key, Vec<Option<Point>>> =
         strangest.keys().map(|key| (*key, Vec::new())).collect();
-    let mut finished = Vec::new();
-    source.windows(windows, &mut |found| {
-        finished.push(found);
-        ControlFlow::Continue(())
-    })?;
-    let mut finished = finished.into_iter().peekable();
-    for &span in windows.iter() {
-        let of_window: Vec<KeyWindow> =
-            std::iter::from_fn(|| finished.next_if(|next| next.span == span)).collect();
+    let silence = Summary::default();
+    let mut spans = Vec::new();
+    for window in windows {
+        let (span, found) = (window.span(), window.finish());
         for (key, history) in &mut histories {
-            let window = of_window
-                .binary_search_by(|found| found.key.cmp(key))
-                .ok()
-                .map(|i| of_window[i].window.clone());
-            let found = KeyWindow { key: (*key).clone(), span, window: window.unwrap_or_default() };
             let is_peak = peaks.contains(&(span, *key));
             let statistic = &strangest[*key].explanation.carried_by;
             let evidence = engine
-                .explain(&found)
+                .explain(key, span, found.get(key).unwrap_or(&silence))
                 .ok()
                 .and_then(|why| why.evidence.into_iter().find(|e| e.statistic == *statistic));
             history.push(evidence.map(|evidence| Point { evidence, is_peak }));
         }
-        engine.observe(span, source.schema(), of_window)?;
+        engine.take(found)?;
+        spans.push(span);
     }
     std::fs::create_dir_all(folder)?;
     for (key, history) in histories {
         let title = format!("{}: {}", cell(&key.to_string()), strangest[key].explanation.carried_by);
-        let picture = draw(&title, windows, &history, zone)?;
+        let picture = draw(&title, &spans, &history, zone)?;
         snapshot::write_atomically(&folder.join(name(key)), |file| file.write_all(picture.as_bytes()))?;
     }
     Ok(())

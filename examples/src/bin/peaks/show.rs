@@ -2,7 +2,7 @@
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
-use peak_core::{Span, Tz};
+use peak_core::{Key, Span, Tz, shown};
 use peak_detectors::{Amendment, Blame, BlameShare, Found, Step};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ pub(crate) fn table<'a>(found: impl Iterator<Item = &'a Found>, zone: Tz) -> Tab
         table.add_row([
             window(peak.span, zone),
             peak.key.values().map(cell).collect::<Vec<_>>().join("\n"),
-            format!("{} / {}", peak.window.events, peak.window.distinct()),
+            format!("{} / {}", peak.summary.records, peak.summary.distinct()),
             why(peak),
             who(peak),
         ]);
@@ -65,26 +65,13 @@ fn who(peak: &Found) -> String {
 pub(crate) fn cell(text: &str) -> String {
     const LONGEST: usize = 200;
     let end = text.char_indices().nth(LONGEST).map(|(end, _)| end);
-    let shown = escaped(&text[..end.unwrap_or(text.len())]);
-    if end.is_some() { shown + "…" } else { shown }
-}
-
-/// Text without what would break its line, command a terminal or turn the order in which it is shown.
-fn escaped(text: &str) -> String {
-    let is_harmful = |char: char| {
-        char.is_control()
-            || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut shown = String::with_capacity(text.len());
-    for char in text.chars() {
-        if is_harmful(char) { shown.extend(char.escape_default()) } else { shown.push(char) }
-    }
-    shown
+    let behind = if end.is_some() { "…" } else { "" };
+    format!("{}{behind}", shown(&text[..end.unwrap_or(text.len())]))
 }
 
 /// Tells something on standard error, on one line. Whether anyone reads it makes no difference.
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", escaped(text));
+    let _ = writeln!(io::stderr(), "{}", shown(text));
 }
 
 /// A long label by its first characters.
@@ -116,11 +103,11 @@ pub(crate) fn corrections(out: &mut dyn Write, amendment: &Amendment, json: bool
             continue;
         }
         match (&correction.before, &correction.after) {
-            (None, Some(found)) => writeln!(out, "{}", escaped(&format!("correction: found now: {found}")))?,
-            (Some(_), Some(found)) => writeln!(out, "{}", escaped(&format!("correction: changed: {found}")))?,
+            (None, Some(found)) => writeln!(out, "{}", shown(&format!("correction: found now: {found}")))?,
+            (Some(_), Some(found)) => writeln!(out, "{}", shown(&format!("correction: changed: {found}")))?,
             (_, None) => {
                 let withdrawn = format!("correction: withdrawn: {} from {}", correction.key, correction.span);
-                writeln!(out, "{}", escaped(&withdrawn))?;
+                writeln!(out, "{}", shown(&withdrawn))?;
             }
         }
     }
@@ -140,12 +127,15 @@ pub(crate) fn summary(steps: &[Step]) -> String {
     }
     let refused: Vec<String> =
         refused.iter().map(|(reason, count)| format!("{count} not judged ({reason})")).collect();
-    let estimated = Some(steps.iter().map(|step| step.estimated).sum::<u64>()).filter(|&keys| keys > 0);
+    let sum = |count: fn(&Step) -> u64| Some(steps.iter().map(count).sum::<u64>()).filter(|&sum| sum > 0);
+    let estimated = sum(|step| step.estimated);
     let estimated = estimated.map(|keys| format!("{keys} of them estimated, to keep to the memory"));
+    let other = sum(|step| step.other);
+    let other = other.map(|records| format!("{records} records counted as {}, for want of room", Key::OTHER));
     let report = steps.first().map(|step| step.report.to_string()).unwrap_or_default();
     let windows = steps.len();
     let judged = format!("{judged} keys judged in {windows} windows");
-    let judged: Vec<String> = [judged].into_iter().chain(estimated).chain(refused).collect();
+    let judged: Vec<String> = [judged].into_iter().chain(estimated).chain(other).chain(refused).collect();
     let judged = judged.join(", ");
     format!("{report}\n{judged}, {peaks} peaks")
 }
