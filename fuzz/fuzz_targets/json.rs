@@ -2,13 +2,14 @@
 //! earlier ones is read as if it stood alone.
 //!
 //! An object on a line of its own is a good record exactly when `serde_json` reads it and finds the two fields
-//! in it, whatever the reader's own framing and picking of fields does.
+//! in it, whatever the reader's own framing and picking of fields does. As a payload, it gives the same whatever
+//! was learned before.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use peak_core::{BadRecords, Report, Schema, Source, Span, TimeUnit};
-use peak_json::{Files, JsonFiles};
+use peak_core::{BadRecords, Decode, Position, Report, Schema, Source, Span, TimeUnit};
+use peak_json::{Files, JsonDecoder, JsonFiles};
 use serde_json::Value;
 use std::io::Cursor;
 use std::ops::ControlFlow;
@@ -36,7 +37,25 @@ fn scan(bytes: &[u8]) -> Option<(Vec<String>, Report)> {
     Some((records, report))
 }
 
+/// What the decoder makes of a payload, place by place.
+fn decode(decoder: &mut JsonDecoder, bytes: &[u8]) -> Vec<String> {
+    let mut decoded = Vec::new();
+    let _ = decoder.decode(bytes, &Position::nowhere("fuzzed"), &mut |read| {
+        decoded.push(format!("{read:?}"));
+        ControlFlow::Continue(())
+    });
+    decoded
+}
+
 fuzz_target!(|bytes: &[u8]| {
+    // A payload gives the same whatever was learned, from itself, too.
+    let schema = Schema::builder().time("t").dimensions(["d.e"]).build().expect("a schema");
+    let mut decoder = JsonDecoder::new(schema).max_record_bytes(4096);
+    let alone = decode(&mut decoder.clone(), bytes);
+    decode(&mut decoder, LIKELY.as_bytes());
+    assert_eq!(decode(&mut decoder, bytes), alone);
+    assert_eq!(decode(&mut decoder, bytes), alone);
+
     let Some(_) = scan(bytes) else { return };
 
     // Lines, behind one that keeps the reader from taking them for an array.
