@@ -14,11 +14,14 @@
 use anyhow::{Result, ensure};
 use clap::Parser;
 use peak_benches::{cpu_seconds, median, memory_bytes, mix};
-use peak_core::{CountMoments, GlobalTable, Key, KeyWindow, Schema, Share, Span, Timestamp, Tz, Window};
+use peak_core::{
+    CountMoments, GlobalTable, Key, LabelCount, LabelSummary, Schema, Span, Summaries, Summary, Timestamp, Tz,
+};
 use peak_detectors::{Classic, Engine, Peak};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Measures tables of very many keys.
@@ -64,7 +67,7 @@ fn main() -> Result<()> {
 /// Windows of a day of busy keys, each with its own level and two senders. Nearly half of the samples
 /// come twice, as they always do; one key in a thousand has a sample that comes far too often.
 struct Feed {
-    schema: Schema,
+    schema: Arc<Schema>,
     days: Vec<Span>,
     keys: usize,
 }
@@ -78,48 +81,48 @@ impl Feed {
             let at = |i: usize| Timestamp::from_millis(start + i as i64 * 86_400_000);
             Span::new(at(i)?, at(i + 1)?)
         };
-        Ok(Feed { schema, days: (0..windows).map(day).collect::<Result<_, _>>()?, keys })
+        Ok(Feed { schema: Arc::new(schema), days: (0..windows).map(day).collect::<Result<_, _>>()?, keys })
     }
 
     /// A window of all keys, in their order, as a source gives it: sharing nothing with those before.
-    fn windows(&self, day: usize) -> Vec<KeyWindow> {
-        (0..self.keys).map(|i| self.window(day, i)).collect()
+    fn window(&self, day: usize) -> Result<Summaries> {
+        let rows = (0..self.keys).map(|i| self.row(day, i));
+        Ok(Summaries::new(Arc::clone(&self.schema), self.days[day], rows)?)
     }
 
-    fn window(&self, day: usize, i: usize) -> KeyWindow {
+    fn row(&self, day: usize, i: usize) -> (Key, Summary) {
         let (third, host) = (self.keys.div_ceil(3), i % self.keys.div_ceil(3));
         let severity = ["benign", "malicious", "suspicious"][i / third];
         let level = 500 + mix(i as u64) % 4_000;
         let noise = mix((day * self.keys + i) as u64);
-        let events = level * (80 + noise % 40) / 100;
-        let distinct = events * 100 / 155;
-        let max = if (noise / 1_000).is_multiple_of(1_000) { events / 3 } else { 2 };
-        let (n, sum_of_squares) = (distinct, u128::from(max * max + 2 * events));
-        let top = |name: &str, label: u64, count| vec![Share { label: format!("{name}-{label:04}"), count }];
-        KeyWindow {
-            key: Key::new([severity, &format!("host-{host:06}")]),
-            span: self.days[day],
-            window: Window {
-                events,
-                samples: CountMoments::from_parts(n, events, sum_of_squares, max),
-                top_samples: top("event", noise % 1_000, max),
-                top_blame: vec![
-                    top("user", noise % 400, events * (30 + noise % 20) / 100),
-                    top("origin", noise % 7, events * (60 + noise % 30) / 100),
-                ],
-                ..Window::default()
-            },
-        }
+        let records = level * (80 + noise % 40) / 100;
+        let distinct = records * 100 / 155;
+        let max = if (noise / 1_000).is_multiple_of(1_000) { records / 3 } else { 2 };
+        let (n, sum_of_squares) = (distinct, u128::from(max * max + 2 * records));
+        let label = |name: &str, number: u64, count, moments| {
+            let top = LabelCount::new(format!("{name}-{number:04}"), count);
+            LabelSummary::new(moments).with_top([top])
+        };
+        let sender = |name: &str, number: u64, count| {
+            label(name, number, count, CountMoments::from_iter([count, records - count]))
+        };
+        let samples = CountMoments::from_parts(n, records, sum_of_squares, max);
+        let labels = [
+            label("event", noise % 1_000, max, samples),
+            sender("user", noise % 400, records * (30 + noise % 20) / 100),
+            sender("origin", noise % 7, records * (60 + noise % 30) / 100),
+        ];
+        (Key::new([severity, &format!("host-{host:06}")]), Summary::new(records).with_labels(labels))
     }
 }
 
 fn learn(feed: &Feed, args: &Args) -> Result<()> {
     let mut table = GlobalTable::new(Duration::from_secs(86_400 * args.windows as u64));
     let mut seconds = Vec::new();
-    for (day, &span) in feed.days.iter().enumerate() {
-        let windows = feed.windows(day);
+    for day in 0..feed.days.len() {
+        let window = feed.window(day)?;
         let start = cpu_seconds();
-        table.learn(span, &windows)?;
+        table.learn(&window)?;
         seconds.push(cpu_seconds() - start);
     }
     let bytes: usize = table.iter().map(|(_, baseline)| baseline.memory_bytes()).sum();
@@ -140,10 +143,10 @@ fn observe(feed: &Feed, args: &Args, rule: &str) -> Result<()> {
     let horizon = Duration::from_secs(86_400 * args.windows as u64);
     let mut engine = Engine::open(&path, detector(rule, &feed.schema))?.with_horizon(horizon);
     let mut seconds = Vec::new();
-    for (day, &span) in feed.days.iter().enumerate() {
-        let windows = feed.windows(day);
+    for day in 0..feed.days.len() {
+        let window = feed.window(day)?;
         let start = cpu_seconds();
-        let step = engine.observe(span, &feed.schema, &windows)?;
+        let step = engine.take(window)?;
         seconds.push(cpu_seconds() - start);
         ensure!(day == 0 || step.refused.len() <= 1, "{:?}", step.refused);
     }

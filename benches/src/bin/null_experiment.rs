@@ -16,7 +16,7 @@
 
 use clap::Parser;
 use comfy_table::Table;
-use peak_core::{Baseline, CountMoments, Key, Schema, Span, Timestamp, Tz, Window};
+use peak_core::{Baseline, CountMoments, Key, Schema, Span, Summary, Timestamp, Tz};
 use peak_detectors::{Budget, Classic, Detector, Observation, Peak, Persist};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_distr::{Distribution, Gamma, Normal, Poisson};
@@ -150,7 +150,7 @@ impl Feed {
 
 /// One key in one window, and whether something was planted there.
 struct Cell {
-    window: Window,
+    summary: Summary,
     planted: bool,
     /// Not to be counted as false: the consequences of what was planted.
     excused: bool,
@@ -218,18 +218,18 @@ fn simulate_key(feed: &Feed, key: usize, random: &mut Xoshiro256PlusPlus) -> Vec
             _ => {}
         }
         if window < late {
-            return Cell { window: Window::default(), planted: false, excused: true };
+            return Cell { summary: Summary::default(), planted: false, excused: true };
         }
         let count = volume.draw(rate * factor, random);
-        Cell { window: summary(count, feed.repeated, top, random), planted, excused }
+        Cell { summary: summary(count, feed.repeated, top, random), planted, excused }
     };
     (0..feed.windows).map(cell).collect()
 }
 
 /// A window of so many samples, of which some repeat, and one may make a share of all records.
-fn summary(samples: u64, repeated: f64, top: f64, random: &mut impl Rng) -> Window {
+fn summary(samples: u64, repeated: f64, top: f64, random: &mut impl Rng) -> Summary {
     if samples == 0 {
-        return Window::default();
+        return Summary::default();
     }
     let moments = if repeated > 0.0 {
         let count = |_| match random.random_bool(repeated) {
@@ -242,7 +242,7 @@ fn summary(samples: u64, repeated: f64, top: f64, random: &mut impl Rng) -> Wind
         let distinct = samples - max + 1;
         CountMoments::from_parts(distinct, samples, u128::from(distinct - 1 + max * max), max)
     };
-    Window { events: moments.sum(), samples: moments, ..Window::default() }
+    Summary::new(moments.sum()).with_samples(moments)
 }
 
 /// What a rule said of one key in one window.
@@ -273,13 +273,9 @@ fn run(mut detector: Peak, feed: &Feed, cells: &[Vec<Cell>]) -> Run {
     for window in 0..feed.windows {
         let span = Span::new(at(window), at(window + 1)).unwrap();
         let present: Vec<usize> =
-            (0..feed.keys).filter(|&key| seen[key] || cells[key][window].window.events > 0).collect();
-        let observe = |&key: &usize| Observation {
-            key: &names[key],
-            span,
-            window: &cells[key][window].window,
-            past: &nothing,
-        };
+            (0..feed.keys).filter(|&key| seen[key] || cells[key][window].summary.records > 0).collect();
+        let observe =
+            |&key: &usize| Observation::new(&names[key], span, &cells[key][window].summary, &nothing);
         let observations: Vec<_> = present.iter().map(observe).collect();
         let start = Instant::now();
         let judged = detector.judge_all(&observations);

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p peak-benches --bin tables -- local|windows FILE [--threads N] [--budget BYTES]
 //! cargo run --release -p peak-benches --bin tables -- local|windows --records N [--distinct N] [--budget BYTES]
+//! cargo run --release -p peak-benches --bin tables -- keys FILE|--records N [--distinct N] [--memory BYTES]
 //! cargo run --release -p peak-benches --bin tables -- read|scan FILE
 //! cargo run --release -p peak-benches --bin tables -- bounds --records N [--distinct N] --budget BYTES
 //! cargo run --release -p peak-benches --bin tables -- make FILE --records N
@@ -11,6 +12,8 @@
 //! - `local` counts, over the seven days from 2021-09-01, each sample of each severity, file type, user
 //!   and origin;
 //! - `windows` counts, for each of the days, the samples of each severity and file type, and sums up;
+//! - `keys` counts, over the seven days, the records of each sample, as keys: as many as there are
+//!   samples, or as find room;
 //! - `read` only reads the file, and `scan` also reads its records, but counts nothing: what `windows`
 //!   takes above them are the tables;
 //! - `bounds` counts like `windows`, exactly and within the budget, and tells on how many of the keys
@@ -43,7 +46,8 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use peak_benches::{cpu_seconds, median, memory_bytes, mix};
 use peak_core::{
-    Intake, KeyWindow, LocalTables, MemoryBudget, Record, Report, Schema, Source, Span, Timestamp, Windows,
+    Intake, Key, Limits, LocalTables, Record, Report, Schema, Source, Span, Summaries, Summary, Timestamp,
+    Windows,
 };
 use peak_json::{Files, JsonFiles};
 use serde_json::json;
@@ -70,7 +74,7 @@ struct Args {
     #[arg(long, default_value_t = NonZeroUsize::MIN)]
     threads: NonZeroUsize,
     /// How many bytes the tables may take; as many as they need unless told.
-    #[arg(long)]
+    #[arg(long, visible_alias = "memory")]
     budget: Option<usize>,
 }
 
@@ -78,6 +82,7 @@ struct Args {
 enum Op {
     Local,
     Windows,
+    Keys,
     Read,
     Scan,
     Bounds,
@@ -112,14 +117,14 @@ fn main() -> Result<()> {
         );
         return Ok(());
     }
-    let mut tables = LocalTables::new(&windows);
-    if let Some(bytes) = args.budget {
-        tables = tables.with_budget(MemoryBudget::bytes(bytes));
-    }
+    let limits = args.budget.map_or(Limits::default(), |bytes| Limits::default().with_memory(bytes));
+    let mut tables = LocalTables::new(feed.source().schema(), &windows).with_limits(limits);
     let report = feed.source().count(&mut tables)?;
-    let bounded = tables.bounded();
-    let found = tables.into_tables().into_iter().flat_map(|table| table.finish());
-    let check = args.op.check(found);
+    let (bounded, other) = (tables.bounded(), tables.other());
+    let mut check = Check::default();
+    for table in tables.into_tables() {
+        table.finish().iter().for_each(|(_, summary)| check.add(summary));
+    }
     let (wall, cpu) = (wall.elapsed().as_secs_f64(), cpu_seconds() - cpu);
 
     let result = json!({
@@ -133,7 +138,9 @@ fn main() -> Result<()> {
         "source_s": source_s.map(round),
         "rss_mb": memory_bytes("VmHWM").map(|bytes| bytes >> 20),
         "bounded": bounded,
-        "check": check,
+        "keys": check.keys,
+        "other": other,
+        "check": check.of(args.op),
     });
     println!("{result}");
     Ok(())
@@ -147,33 +154,54 @@ impl Op {
     fn dimensions(self) -> &'static [&'static str] {
         match self {
             Op::Local => &["task.severity", "file.llfile_type", "source.user_id", "source.origin"],
+            Op::Keys => &["file.sha1"],
             _ => &["task.severity", "file.llfile_type"],
         }
     }
 
     fn schema(self) -> Result<Schema> {
-        let schema = Schema::builder().time("utc_timestamp").sample("file.sha1");
-        Ok(schema.dimensions(self.dimensions().iter().copied()).build()?)
+        let schema = Schema::builder().time("utc_timestamp").dimensions(self.dimensions().iter().copied());
+        Ok(if self == Op::Keys { schema } else { schema.sample("file.sha1") }.build()?)
     }
 
     fn windows(self) -> Result<Windows> {
         let days = Span::days("2021-09-01", "2021-09-08")?;
-        Ok(if self == Op::Local { days.hull().context("seven days")?.into() } else { days })
+        Ok(if let Op::Local | Op::Keys = self { days.hull().context("seven days")?.into() } else { days })
+    }
+}
+
+/// What every engine must agree upon.
+#[derive(Default)]
+struct Check {
+    keys: u64,
+    records: u64,
+    distinct: u128,
+    sum: u128,
+    squares: u128,
+    max: u64,
+}
+
+impl Check {
+    fn add(&mut self, summary: &Summary) {
+        let samples = summary.samples();
+        self.keys += 1;
+        self.records += summary.records;
+        self.distinct += u128::from(samples.n());
+        self.sum += u128::from(samples.sum());
+        self.squares += samples.sum_of_squares();
+        self.max = self.max.max(samples.max());
     }
 
-    /// What every engine must agree upon: for `local` the number of counts, their sum and the sum of
-    /// their squares; for `windows` the number of keys and windows, records, distinct samples, sum of
-    /// squares and maximum.
-    fn check(self, found: impl Iterator<Item = KeyWindow>) -> Vec<u128> {
-        let (mut keys, mut n, mut sum, mut squares, mut max) = (0, 0, 0, 0, 0);
-        for KeyWindow { window, .. } in found {
-            keys += 1;
-            n += u128::from(window.samples.n());
-            sum += u128::from(window.samples.sum());
-            squares += window.samples.sum_of_squares();
-            max = max.max(u128::from(window.samples.max()));
+    /// For `local` the number of counts, their sum and the sum of their squares; for `windows` the number
+    /// of keys and windows, records, distinct samples, sum of squares and maximum; for `keys` their
+    /// number, and that of records.
+    fn of(&self, op: Op) -> Vec<u128> {
+        let Check { keys, records, distinct, sum, squares, max } = *self;
+        match op {
+            Op::Local => vec![distinct, sum, squares],
+            Op::Keys => vec![keys.into(), records.into()],
+            _ => vec![keys.into(), sum, distinct, squares, max.into()],
         }
-        if self == Op::Local { vec![n, sum, squares] } else { vec![keys, sum, n, squares, max] }
     }
 }
 
@@ -191,19 +219,26 @@ fn read(file: Option<&Path>) -> Result<u64> {
 
 /// Counts the feed exactly and within a budget, and compares.
 fn bounds(feed: &Feed, windows: &Windows, budget: usize) -> Result<()> {
-    let count = |mut tables: LocalTables| -> Result<Vec<KeyWindow>> {
+    let count = |limits: Limits| -> Result<Vec<Summaries>> {
+        let mut tables = LocalTables::new(feed.source().schema(), windows).with_limits(limits);
         feed.source().count(&mut tables)?;
-        Ok(tables.into_tables().into_iter().flat_map(|table| table.finish()).collect())
+        Ok(tables.into_tables().into_iter().map(|table| table.finish()).collect())
     };
-    let bounded = count(LocalTables::new(windows).with_budget(MemoryBudget::bytes(budget)))?;
-    let exact = count(LocalTables::new(windows))?;
-    ensure!(bounded.len() == exact.len(), "the same keys in the same windows");
+    let (bounded, exact) = (count(Limits::default().with_memory(budget))?, count(Limits::default())?);
+    let rows = |windows: &[Summaries]| -> Vec<(Span, Key)> {
+        let keys =
+            windows.iter().flat_map(|window| window.iter().map(|(key, _)| (window.span(), key.clone())));
+        keys.collect()
+    };
+    ensure!(rows(&bounded) == rows(&exact), "the same keys in the same windows");
 
-    let (mut estimated, mut distinct, mut max, mut squares) = (0_u64, 0, 0, 0);
+    let (mut rows, mut estimated, mut distinct, mut max, mut squares) = (0, 0_u64, 0, 0, 0);
     let mut errors = Vec::new();
-    for (estimate, truth) in bounded.iter().zip(&exact) {
-        let Some(uncertainty) = estimate.window.uncertainty else { continue };
-        let (guess, truth) = (estimate.window.samples, truth.window.samples);
+    let both = bounded.iter().flat_map(Summaries::iter).zip(exact.iter().flat_map(Summaries::iter));
+    for ((_, estimate), (_, truth)) in both {
+        rows += 1;
+        let Some(uncertainty) = estimate.uncertainty() else { continue };
+        let (guess, truth) = (estimate.samples(), truth.samples());
         let relative = |guess: f64, truth: f64| (guess / truth - 1.0).abs();
         let error = relative(guess.n() as f64, truth.n() as f64);
         let error_of_squares = relative(guess.sum_of_squares() as f64, truth.sum_of_squares() as f64);
@@ -217,7 +252,7 @@ fn bounds(feed: &Feed, windows: &Windows, budget: usize) -> Result<()> {
     ensure!(estimated > 0, "the budget lasts, there is nothing to compare");
     let result = json!({
         "op": "bounds",
-        "keys and windows": bounded.len(),
+        "keys and windows": rows,
         "bounded": estimated,
         "distinct within 3 standard errors": share(distinct),
         "sum of squares within 3 standard errors": share(squares),
@@ -233,7 +268,7 @@ fn bounds(feed: &Feed, windows: &Windows, budget: usize) -> Result<()> {
 
 /// What is counted.
 enum Feed {
-    Files(JsonFiles),
+    Files(Box<JsonFiles>),
     MadeUp(MadeUp),
 }
 
@@ -242,7 +277,7 @@ impl Feed {
         match (&args.file, args.records) {
             (Some(file), _) => {
                 let files = JsonFiles::new(Files::paths([file]), args.op.schema()?).threads(args.threads);
-                Ok(Feed::Files(files))
+                Ok(Feed::Files(Box::new(files)))
             }
             (None, Some(records)) => Ok(Feed::MadeUp(MadeUp::new(args, records)?)),
             (None, None) => anyhow::bail!("a FILE or --records N is missing"),
@@ -251,7 +286,7 @@ impl Feed {
 
     fn source(&self) -> &dyn Source {
         match self {
-            Feed::Files(files) => files,
+            Feed::Files(files) => &**files,
             Feed::MadeUp(made_up) => made_up,
         }
     }
@@ -371,13 +406,13 @@ impl Source for MadeUp {
             let Submission { millis, sample, severity, kind, user, origin } = self.submission(i);
             write_digest(sample, &mut digest);
             let dimensions = [severity, kind, &users[user as usize], origin];
-            let record = Record {
-                time: Timestamp::from_millis(millis)?,
-                sample: std::str::from_utf8(&digest).ok(),
-                dimensions: &dimensions[..self.schema.dimensions().len()],
-                blame: &[],
-                measures: &[],
+            let (time, digest) =
+                (Timestamp::from_millis(millis)?, std::str::from_utf8(&digest).unwrap_or(""));
+            let (dimensions, labels) = match self.schema.sample() {
+                Some(_) => (&dimensions[..self.schema.dimensions().len()], &[Some(digest)][..]),
+                None => (&[digest][..], &[][..]),
             };
+            let record = Record::new(time, dimensions).with_labels(labels);
             if intake.offer(&record, visit).is_break() {
                 break;
             }

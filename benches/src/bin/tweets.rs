@@ -10,11 +10,12 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use peak_core::{Key, KeyWindow, Schema, Span, Timestamp, Window};
+use peak_core::{Key, Schema, Span, Summaries, Summary, Timestamp};
 use peak_detectors::{Budget, Calibrated, Engine, Found, Peak, Phases};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(Parser)]
 #[command(about = "The calibrated peak rule on the realTweets series of the Numenta Anomaly Benchmark")]
@@ -72,19 +73,15 @@ fn read_labels(file: &Path) -> Result<Labels> {
 
 /// Everything that was found, and how many key-windows were judged.
 fn find(hours: &Hours, budget: Budget, phases: Phases) -> Result<(Vec<Found>, u64)> {
-    let schema = Schema::builder().time("timestamp").dimensions(["ticker"]).build()?;
+    let schema = Arc::new(Schema::builder().time("timestamp").dimensions(["ticker"]).build()?);
     let rule = Calibrated::new(budget).with_phases(phases);
     let mut engine = Engine::new(Peak::calibrated(rule));
     let (mut found, mut judged) = (Vec::new(), 0);
     for (&hour, counts) in hours {
         let at = |hour| Timestamp::from_millis(hour * HOUR);
         let span = Span::new(at(hour)?, at(hour + 1)?)?;
-        let window = |(series, &events): (&String, &u64)| KeyWindow {
-            key: Key::new([series]),
-            span,
-            window: Window { events, ..Window::default() },
-        };
-        let step = engine.observe(span, &schema, counts.iter().map(window).collect::<Vec<_>>())?;
+        let row = |(series, &records): (&String, &u64)| (Key::new([series]), Summary::new(records));
+        let step = engine.take(Summaries::new(Arc::clone(&schema), span, counts.iter().map(row))?)?;
         judged += step.judged;
         found.extend(step.found);
     }
