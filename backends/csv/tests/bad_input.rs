@@ -261,7 +261,8 @@ proptest! {
         let read = move |buffer: &mut [u8]| { let most = buffer.len().min(small_reads); bytes.read(&mut buffer[..most]) };
         let mut found = Vec::new();
         let report = stream(Reading(read)).scan(Span::ALWAYS, &mut |record| {
-            found.push((record.sample.unwrap().to_owned(), record.blame[0].unwrap().to_owned()));
+            found.push((record.labels[0].unwrap().to_owned(), record.labels[1].unwrap().to_owned()));
+            ControlFlow::Continue(())
         });
         prop_assert_eq!(report.unwrap().records, cells.len() as u64);
         let expected: Vec<_> = cells.into_iter().map(|((_, id), (_, user))| (id, user)).collect();
