@@ -149,7 +149,7 @@ where
     /// counts are estimated and keys counted together, and [`Step::estimated`] and [`Step::other`] say
     /// how many. The calibrated rule allows for the errors of what it reads.
     ///
-    /// With a limit to memory the engine counts the records itself, also those of a source whose store
+    /// With a limit the engine counts the records itself, also those of a source whose store
     /// could. The windows that are [open for late records](Self::with_lateness) have their share of it.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
@@ -187,7 +187,7 @@ where
         for window in windows {
             self.state.history.admits(source.schema(), window)?;
         }
-        let (finished, report) = if self.late.is_none() && self.limits.memory().is_none() {
+        let (finished, report) = if self.late.is_none() && self.limits == Limits::default() {
             closed_windows(source, windows)?
         } else {
             open_windows(source, windows, self.limits_of_tables())?
@@ -218,7 +218,11 @@ where
         self.advance(window.into(), visit)
     }
 
-    fn advance(&mut self, window: Finished, visit: &mut Visit<'_>) -> Result<Step> {
+    fn advance(&mut self, mut window: Finished, visit: &mut Visit<'_>) -> Result<Step> {
+        if let (Finished::Open(table), true) = (&mut window, self.late.is_some()) {
+            // What was counted elsewhere may be more than can be kept.
+            table.keep_to(self.limits_of_tables())?;
+        }
         let found = window.found();
         self.state.history.admits(found.schema(), found.span())?;
         let step = self.state.observe(&found, visit)?;
@@ -455,7 +459,7 @@ where
             Ok(verdict) => {
                 step.judged += 1;
                 if verdict.anomalous {
-                    step.found.extend(Found::explain(detector, observation, verdict, &names));
+                    step.found.push(Found::explain(detector, observation, verdict, &names));
                 }
             }
         }

@@ -44,7 +44,7 @@
 //! | time | RFC 3339 text, or a number in the schema's unit ([`TimeUnit::read`](peak_core::TimeUnit::read)) |
 //! | sample, dimension | text, as it stands |
 //! | blame | the same, or nothing |
-//! | measure | a number of magnitude up to 1e150, or nothing |
+//! | measure | a number of magnitude up to 1e140, or nothing |
 //!
 //! A cell of blanks holds nothing. Anything else makes a bad record, and so does a row that has not
 //! one cell for each column. Bad records are never left out silently: [`CsvFiles::on_bad_record`]

@@ -83,7 +83,7 @@ fn no_time() {
 
 #[test]
 fn no_measure() {
-    for value in ["NaN", "-inf", "1e999", "-1.1e150", "many", "1,5", "null"] {
+    for value in ["NaN", "-inf", "1e999", "-1.1e140", "many", "1,5", "null"] {
         let expected =
             format!("field \"load\" must be a number from -{0:e} to {0:e}, got {value}", Moments::LARGEST);
         assert_eq!(rejection(format!("0,1,web,2,{value:?}")), expected);

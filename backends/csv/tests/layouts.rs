@@ -150,7 +150,7 @@ fn quoted(cell: &str) -> String {
 
 proptest! {
     #[test]
-    fn what_was_written_is_read(cells in prop::collection::vec(("[^ ]{1,9}", "\\PC{1,3}", -1e150..1e150), 0..9), step in 1..64usize) {
+    fn what_was_written_is_read(cells in prop::collection::vec(("[^ ]{1,9}", "\\PC{1,3}", -1e140..1e140), 0..9), step in 1..64usize) {
         let mut text = "at,file,kind,user,size\n".to_owned();
         let mut expected = Vec::new();
         for (sample, kind, size) in &cells {

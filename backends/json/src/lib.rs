@@ -61,7 +61,7 @@
 //! | time | RFC 3339 text, or a number in the schema's unit ([`TimeUnit::read`](peak_core::TimeUnit::read)) |
 //! | sample, dimension | text, or a number or boolean as it is written (1.50 stays 1.50) |
 //! | blame | the same, or nothing or null |
-//! | measure | a number of magnitude up to 1e150, or nothing or null |
+//! | measure | a number of magnitude up to 1e140, or nothing or null |
 //!
 //! Anything else makes a bad record. Bad records are never left out silently:
 //! [`JsonFiles::on_bad_record`] decides, the report counts them, and [`JsonFiles::dead_letters`] are told
