@@ -330,13 +330,8 @@ impl Source for Feed {
             // The last seconds repeat one sample.
             let sample = (if i > 1_900 { 0 } else { i % 23 }).to_string();
             let time = at(100 * i);
-            let record = Record {
-                time,
-                sample: Some(&sample),
-                dimensions: &[&key],
-                blame: &[Some(&who)],
-                measures: &[],
-            };
+            let (dimensions, labels) = ([key.as_str()], [Some(sample.as_str()), Some(who.as_str())]);
+            let record = Record::new(time, &dimensions).with_labels(&labels);
             if intake.offer(&record, visit).is_break() {
                 break;
             }
