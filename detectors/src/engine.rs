@@ -226,7 +226,11 @@ where
         self.advance(window.into(), visit)
     }
 
-    fn advance(&mut self, window: Finished, visit: &mut Visit<'_>) -> Result<Step> {
+    fn advance(&mut self, mut window: Finished, visit: &mut Visit<'_>) -> Result<Step> {
+        if let (Finished::Open(table), true) = (&mut window, self.late.is_some()) {
+            // What was counted elsewhere may be more than can be kept.
+            table.keep_to(self.limits_of_tables())?;
+        }
         let found = window.found();
         self.state.history.admits(found.schema(), found.span())?;
         let step = self.state.observe(&found, visit)?;
@@ -463,7 +467,7 @@ where
             Ok(verdict) => {
                 step.judged += 1;
                 if verdict.anomalous {
-                    step.found.extend(Found::explain(detector, observation, verdict, &names));
+                    step.found.push(Found::explain(detector, observation, verdict, &names));
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use peak_core::{Baseline, CountMoments, Counts, Key, Schema, Span, Window};
+use peak_core::{Baseline, CountMoments, Counts, Key, LabelSummary, Schema, Span, Summary};
 use peak_detectors::{
     Budget, Calibrated, Change, Detector, Explanation, Observation, Peak, PeakRule, Persist, Refusal, Verdict,
 };
@@ -12,16 +12,12 @@ use proptest::prelude::*;
 /// Records and records of the top sample of each key, window after window; no records: no such key.
 type Feed = Vec<Vec<(u64, u64)>>;
 
-fn window((records, top): (u64, u64)) -> Window {
+fn summary((records, top): (u64, u64)) -> Summary {
     let top = top.min(records);
     let others = u128::from(records - top);
     let squares = others + u128::from(top) * u128::from(top);
     let samples = u64::from(top > 0) + records - top;
-    Window {
-        events: records,
-        samples: CountMoments::from_parts(samples, records, squares, top),
-        ..Window::default()
-    }
+    Summary::new(records).with_samples(CountMoments::from_parts(samples, records, squares, top))
 }
 
 fn days() -> Vec<Span> {
@@ -35,9 +31,9 @@ fn key(index: usize) -> Key {
 /// Looks at one window of several keys, in the order given.
 fn look<T>(day: Span, counts: &[(usize, (u64, u64))], look: impl FnOnce(&[Observation<'_>]) -> T) -> T {
     let past = Baseline::default();
-    let windows: Vec<(Key, Window)> = counts.iter().map(|(i, counts)| (key(*i), window(*counts))).collect();
-    let observe = |(key, window)| Observation { key, span: day, window, past: &past };
-    let observations: Vec<_> = windows.iter().map(|(key, window)| observe((key, window))).collect();
+    let rows: Vec<(Key, Summary)> = counts.iter().map(|(i, counts)| (key(*i), summary(*counts))).collect();
+    let observations: Vec<_> =
+        rows.iter().map(|(key, summary)| Observation::new(key, day, summary, &past)).collect();
     look(&observations)
 }
 
@@ -82,14 +78,16 @@ fn quiet(windows: usize) -> Feed {
 fn estimates_are_held_against_wider_predictions() {
     // 12,000 records a day of 8,000 samples or so; then other numbers of samples, or another maximum.
     let past = Baseline::default();
-    let window = |samples: u64, top: u64, uncertainty| Window {
-        events: 12_000,
-        samples: CountMoments::from_parts(samples, 12_000, 40_000, top),
-        uncertainty,
-        ..Window::default()
+    let window = |samples: u64, top: u64, uncertainty| {
+        let samples = LabelSummary::new(CountMoments::from_parts(samples, 12_000, 40_000, top));
+        Summary::new(12_000).with_labels([match uncertainty {
+            Some(uncertainty) => samples.with_uncertainty(uncertainty),
+            None => samples,
+        }])
     };
-    let observe = |peak: &mut Peak, day: usize, window: &Window, learn: bool| {
-        let x = Observation { key: &key(0), span: days()[day], window, past: &past };
+    let observe = |peak: &mut Peak, day: usize, summary: &Summary, learn: bool| {
+        let key = key(0);
+        let x = Observation::new(&key, days()[day], summary, &past);
         let verdict = peak.judge(&x);
         if learn {
             peak.learn(&x);

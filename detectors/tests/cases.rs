@@ -5,10 +5,11 @@
 mod feed;
 
 use feed::WindowShape;
-use peak_core::{Schema, Tz};
+use peak_core::{Schema, Summaries, Tz};
 use peak_detectors::{Classic, Engine, Peak};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 #[derive(Deserialize)]
 struct Case {
@@ -27,8 +28,10 @@ fn detectors() -> BTreeMap<&'static str, fn() -> Peak> {
 /// What an engine says of one key's windows, in run-length form: `1 refused, 29 quiet, 1 alarm`.
 fn outcomes(detector: Peak, feed: &[WindowShape]) -> String {
     let mut engine = Engine::new(detector);
-    let outcomes = feed::key_windows(feed).map(|found| {
-        let step = engine.observe(found.span, &Schema::file_types(), vec![found]).unwrap();
+    let schema = Arc::new(Schema::file_types());
+    let outcomes = feed::days(feed).map(|(day, summary)| {
+        let found = Summaries::new(Arc::clone(&schema), day, [(feed::key(), summary)]).unwrap();
+        let step = engine.take(found).unwrap();
         match (step.found.len(), step.judged) {
             (1, _) => "alarm",
             (_, 1) => "quiet",

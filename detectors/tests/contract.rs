@@ -5,7 +5,7 @@
 mod feed;
 
 use feed::WindowShape;
-use peak_core::{Baseline, CountMoments, KeyWindow, Schema, Timestamp, Tz, Window};
+use peak_core::{Baseline, CountMoments, Key, Schema, Span, Summary, Timestamp, Tz};
 use peak_detectors::testing::check_detector;
 use peak_detectors::{
     Budget, Classic, Detector, IsolationForest, Mad, Observation, Peak, Persist, Point, RsHash,
@@ -16,9 +16,11 @@ fn shape(repeat: usize, records: u64, samples: u64, top: u64) -> WindowShape {
     WindowShape { repeat, records, samples, top }
 }
 
+type Window = (Span, Summary);
+
 /// Quiet days, a spike, and windows that should not occur but may.
-fn windows() -> (Vec<KeyWindow>, KeyWindow, Vec<KeyWindow>) {
-    let mut days: Vec<KeyWindow> = feed::key_windows(&[
+fn windows() -> (Vec<Window>, Window, Vec<Window>) {
+    let mut days: Vec<Window> = feed::days(&[
         shape(1, 100, 100, 1),
         shape(39, 90, 90, 1),
         shape(1, 90_000, 9_000, 50_000),
@@ -28,30 +30,31 @@ fn windows() -> (Vec<KeyWindow>, KeyWindow, Vec<KeyWindow>) {
     let mut odd = days.split_off(41);
     let spike = days.split_off(40).swap_remove(0);
     let odd_windows = [
-        Window::default(),
-        Window { events: 7, ..Window::default() },
-        Window { events: u64::MAX, samples: CountMoments::from_iter([u64::MAX]), ..Window::default() },
-        Window {
-            events: u64::MAX,
-            samples: CountMoments::from_parts(u64::MAX, u64::MAX, u128::MAX, u64::MAX),
-            ..Window::default()
-        },
-        Window { events: 0, samples: CountMoments::from_iter([3, 4]), ..Window::default() },
+        Summary::default(),
+        Summary::new(7),
+        Summary::new(u64::MAX).with_samples(CountMoments::from_iter([u64::MAX])),
+        Summary::new(u64::MAX).with_samples(CountMoments::from_parts(
+            u64::MAX,
+            u64::MAX,
+            u128::MAX,
+            u64::MAX,
+        )),
+        Summary::new(0).with_samples(CountMoments::from_iter([3, 4])),
     ];
-    odd.iter_mut().zip(odd_windows).for_each(|(found, window)| found.window = window);
+    odd.iter_mut().zip(odd_windows).for_each(|((_, summary), odd)| *summary = odd);
     (days, spike, odd)
 }
 
-fn observe<'a>(found: &'a KeyWindow, past: &'a Baseline) -> Observation<'a> {
-    Observation { key: &found.key, span: found.span, window: &found.window, past }
+fn observe<'a>(key: &'a Key, (span, summary): &'a Window, past: &'a Baseline) -> Observation<'a> {
+    Observation::new(key, *span, summary, past)
 }
 
 fn check(make: impl Fn() -> Peak) {
     let (days, spike, odd) = windows();
-    let past = Baseline::default();
-    let feed: Vec<_> = days.iter().map(|found| observe(found, &past)).collect();
-    let odd: Vec<_> = odd.iter().map(|found| observe(found, &past)).collect();
-    check_detector(make, &feed, &observe(&spike, &past), &odd);
+    let (key, past) = (feed::key(), Baseline::default());
+    let feed: Vec<_> = days.iter().map(|found| observe(&key, found, &past)).collect();
+    let odd: Vec<_> = odd.iter().map(|found| observe(&key, found, &past)).collect();
+    check_detector(make, &feed, &observe(&key, &spike, &past), &odd);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use peak_core::{CountMoments, Key, KeyWindow, Span, Timestamp, Tz, Window, snapshot};
+use peak_core::{Key, Schema, Span, Summaries, Timestamp, Tz, snapshot};
 use peak_detectors::series::{Batch, Duplicates, Seasonality, Summary};
 use peak_detectors::{
     Ballot, Detector, Fleet, Incidents, Mad, News, Persist, Point, Refusal, SigmaEnsemble, SigmaMemory,
@@ -11,6 +11,7 @@ use peak_detectors::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn at(millis: i64) -> Timestamp {
@@ -209,17 +210,20 @@ fn a_fleet_keeps_to_its_budget_and_forgets_what_is_silent_for_longest() {
 
 #[test]
 fn windows_of_a_table_become_series() {
-    let window = |i: i64, events: u64| KeyWindow {
-        key: Key::new(["a"]),
-        span: Span::new(at(i * 3_600_000), at((i + 1) * 3_600_000)).unwrap(),
-        window: Window { events, samples: CountMoments::default(), ..Window::default() },
+    let schema = Arc::new(Schema::builder().time("t").dimensions(["a"]).build().unwrap());
+    let window = |i: i64, records: u64| {
+        let span = Span::new(at(i * 3_600_000), at((i + 1) * 3_600_000)).unwrap();
+        Summaries::new(Arc::clone(&schema), span, [(Key::new(["a"]), peak_core::Summary::new(records))])
+            .unwrap()
     };
     let mut fleet = Fleet::new(|_| Mad::default());
-    let mut single: Box<dyn Detector<KeyWindow>> =
-        Box::new(Mad::default().on(|w: &KeyWindow| Point::new(w.span.start(), w.window.events as f64)));
+    let records = |found: &Summaries| found.iter().map(|(_, summary)| summary.records).sum::<u64>() as f64;
+    let mut single: Box<dyn Detector<Summaries>> = Box::new(
+        Mad::default().on(move |found: &Summaries| Point::new(found.span().start(), records(found))),
+    );
     for i in 0..100 {
         let found = window(i, if i == 90 { 5_000 } else { 100 + (i as u64 * 7) % 13 });
-        let judged = fleet.step_windows(std::slice::from_ref(&found), |w| w.events as f64, NonZeroUsize::MIN);
+        let judged = fleet.step_windows(&found, |summary| summary.records as f64, NonZeroUsize::MIN);
         assert_eq!(judged[0], single.step(&found));
         assert_eq!(judged[0].is_ok_and(|verdict| verdict.anomalous), i == 90, "{i}");
     }

@@ -10,18 +10,20 @@
 
 use ndarray::Array2;
 use peak_core::{
-    Intake, Key, Record, Report, Result, Schema, Source, Span, Timestamp, Tz, Windows, snapshot,
+    Grid, Intake, Key, Limits, Live, Placed, Record, Report, Result, Schema, Source, Span, Timestamp, Tz,
+    Windows, snapshot,
 };
 use peak_detectors::series::Seasonality;
 use peak_detectors::{
     Budget, Calibrated, Classic, Detector, Engine, Feature, Features, Fleet, IsolationForest, Mad,
-    OnFeatures, Peak, Persist, Phases, Point, Reading, RsHash, SigmaEnsemble, Split, Standardisation,
+    OnFeatures, Peak, Persist, Phases, Point, Reading, RsHash, SigmaEnsemble, Split, Standardisation, Step,
     Threshold, TimeFeature, Verdict,
 };
 use std::fmt::Debug;
 use std::fs;
+use std::io::Cursor;
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ const NAN: f64 = f64::NAN;
 fn file(name: &str, save: impl FnOnce(&Path)) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
     if !path.exists() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         save(&path);
         panic!("{} was not there and is made anew: to be committed", path.display());
     }
@@ -318,6 +321,28 @@ fn fleet() {
 /// Records of three keys, ten a second.
 struct Feed(Schema);
 
+impl Feed {
+    fn new() -> Self {
+        let fields = Schema::builder().time("t").sample("s").dimensions(["a"]).blame(["who"]);
+        Feed(fields.measures(["load"]).quantiles(["load"]).moments_by("who", "load").build().unwrap())
+    }
+
+    /// The records from this number on to that one.
+    fn each(numbers: Range<i64>, mut visit: impl FnMut(&Record<'_>) -> ControlFlow<()>) {
+        for i in numbers {
+            let [key, who] = [(i % 7 % 3).to_string(), (i % 5).to_string()];
+            // The last seconds repeat one sample.
+            let sample = (if i > 1_900 { 0 } else { i % 23 }).to_string();
+            let (dimensions, labels) = ([key.as_str()], [Some(sample.as_str()), Some(who.as_str())]);
+            let measures = [Some(noise(i))];
+            let record = Record::new(at(100 * i), &dimensions).with_labels(&labels).with_measures(&measures);
+            if visit(&record).is_break() {
+                break;
+            }
+        }
+    }
+}
+
 impl Source for Feed {
     fn schema(&self) -> &Schema {
         &self.0
@@ -325,50 +350,37 @@ impl Source for Feed {
 
     fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) -> Result<Report> {
         let mut intake = Intake::new(span);
-        for i in 0..2_000 {
-            let [key, who] = [(i % 7 % 3).to_string(), (i % 5).to_string()];
-            // The last seconds repeat one sample.
-            let sample = (if i > 1_900 { 0 } else { i % 23 }).to_string();
-            let time = at(100 * i);
-            let record = Record {
-                time,
-                sample: Some(&sample),
-                dimensions: &[&key],
-                blame: &[Some(&who)],
-                measures: &[],
-            };
-            if intake.offer(&record, visit).is_break() {
-                break;
-            }
-        }
+        Feed::each(0..2_000, |record| intake.offer(record, visit));
         intake.finish()
     }
 }
 
+/// What is found, by key.
+fn found(steps: &[Step]) -> Vec<(&str, Told)> {
+    let found = steps.iter().flat_map(|step| &step.found);
+    found.map(|found| (found.key.values().next().unwrap(), told(found.verdict))).collect()
+}
+
 /// An engine that learned eighteen windows, two of them open for late records, finds this in the next two.
 fn check_engine(name: &str, detector: impl Fn(&Schema) -> Peak, expected: &[(&str, Told)]) {
-    let schema = Schema::builder().time("t").sample("s").dimensions(["a"]).blame(["who"]).build().unwrap();
-    let feed = Feed(schema);
+    let feed = Feed::new();
     let span = Span::new(at(0), at(200_000)).unwrap();
     let windows = Windows::every(span, Duration::from_secs(10)).unwrap();
     let (learned, next) = windows.split_at(18);
     let golden = file(name, |path| {
-        let engine = Engine::open(path, detector(&feed.0)).unwrap();
-        let mut engine = engine.with_lateness(2).unwrap();
+        let mut engine = Engine::new(detector(&feed.0)).with_lateness(2).unwrap();
         engine.run(&feed, &Windows::new(learned.to_vec()).unwrap()).unwrap();
-        engine.save().unwrap();
+        engine.write(&mut fs::File::create(path).unwrap()).unwrap();
     });
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("history.peak");
     fs::copy(&golden, &path).unwrap();
     let mut engine = Engine::open(&path, detector(&feed.0)).unwrap();
+    assert!(!engine.relearned());
     engine.save().unwrap();
     assert!(fs::read(&path).unwrap() == fs::read(golden).unwrap(), "{name}: it saves to other bytes");
     let steps = engine.run(&feed, &Windows::new(next.to_vec()).unwrap()).unwrap();
-    let found = steps.iter().flat_map(|step| &step.found);
-    let found: Vec<_> =
-        found.map(|found| (found.key.values().next().unwrap(), told(found.verdict))).collect();
-    assert_same(&found[..], expected);
+    assert_same(&found(&steps)[..], expected);
 }
 
 #[test]
@@ -399,4 +411,59 @@ fn engine_with_the_calibrated_rule() {
             ("2", (47.82528404491265, Some(1.4952573816933816e-48), true)),
         ],
     );
+}
+
+/// An engine with windows that are open for late records; and a live feed with windows that are not over, a
+/// late record that is kept, a time in which nothing was observed, and its own position.
+#[test]
+fn checkpoint() {
+    let feed = Feed::new();
+    let rule = || Peak::classic(Classic::new(&feed.0, Tz::UTC));
+    let golden = file("checkpoint-3.peak", |path| {
+        let grid = Grid::every(Duration::from_secs(10)).unwrap();
+        let live = Live::new(&feed.0, grid).with_grace(Duration::from_secs(15)).with_late(2);
+        let mut live = live.with_limits(Limits::default().with_memory(1 << 20).with_keys(100));
+        let mut engine = Engine::new(rule()).with_lateness(2).unwrap();
+        let mut push = |numbers, expected| {
+            Feed::each(numbers, |record| {
+                assert_eq!(live.push(record).unwrap(), expected);
+                ControlFlow::Continue(())
+            });
+            live.close(at(0)).into_iter().for_each(|table| drop(engine.take(table).unwrap()));
+        };
+        push(0..1_849, Placed::Counted);
+        push(1_500..1_510, Placed::Late);
+        live.not_observed(Span::new(at(175_000), at(178_000)).unwrap());
+        engine.write_checkpoint(&mut live, b"offset 1849", &mut fs::File::create(path).unwrap()).unwrap();
+    });
+    let stored = fs::read(&golden).unwrap();
+    let resumed = Engine::read(Cursor::new(&stored), "checkpoint", rule()).unwrap();
+    let (mut engine, mut live) = (resumed.engine, resumed.live.unwrap());
+    assert_eq!(resumed.cursor, b"offset 1849");
+    assert!(!engine.relearned());
+    let mut again = Vec::new();
+    engine.write_checkpoint(&mut live, &resumed.cursor, &mut again).unwrap();
+    assert!(again == stored, "it saves to other bytes");
+
+    let report = live.report();
+    assert_eq!((report.counted, report.late, report.too_late), (1_849, 10, 0));
+    assert_eq!(engine.amend_tables(live.take_late()).unwrap().merged, 10);
+    Feed::each(1_849..2_000, |record| {
+        assert_eq!(live.push(record).unwrap(), Placed::Counted);
+        ControlFlow::Continue(())
+    });
+    let over = live.close(at(215_000)).into_iter();
+    let steps: Vec<Step> = over.map(|table| engine.take(table).unwrap()).collect();
+    let exposures: Vec<f64> = steps.iter().map(|step| step.exposure).collect();
+    assert_eq!(exposures, [1.0, 0.7, 1.0, 1.0]);
+    let expected = [
+        ("1", (1.064642011413226, None, true)),
+        ("2", (1.064642011413226, None, true)),
+        ("1", (1.064642011413226, None, true)),
+        ("2", (1.064642011413226, None, true)),
+        ("1", (18.125, None, true)),
+        ("2", (17.5, None, true)),
+        ("0", (13.4375, None, true)),
+    ];
+    assert_same(&found(&steps)[..], &expected);
 }

@@ -332,6 +332,12 @@ impl GlobalTable {
         Ok(())
     }
 
+    /// How far back from the newest window the table remembers; `None` is forever.
+    #[must_use]
+    pub fn horizon(&self) -> Option<Duration> {
+        self.horizon
+    }
+
     /// Changes how far back the table remembers, and forgets what is older.
     pub fn set_horizon(&mut self, horizon: Duration) {
         self.horizon = Some(horizon);

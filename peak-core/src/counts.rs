@@ -232,9 +232,28 @@ impl Combine for Counts {
 /// assert!(counts.top(1)[0].count - 10_000 <= uncertainty.surplus());
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "StoredUncertainty")]
 pub struct Uncertainty {
     precision: u8,
     surplus: u64,
+}
+
+/// An uncertainty as it is stored or told, before it is checked.
+#[derive(Deserialize)]
+struct StoredUncertainty {
+    precision: u8,
+    surplus: u64,
+}
+
+impl TryFrom<StoredUncertainty> for Uncertainty {
+    type Error = &'static str;
+
+    fn try_from(StoredUncertainty { precision, surplus }: StoredUncertainty) -> Result<Self, Self::Error> {
+        match sketch::PRECISIONS.contains(&precision) {
+            true => Ok(Uncertainty { precision, surplus }),
+            false => Err("the precision must be one of bounded counts"),
+        }
+    }
 }
 
 impl Uncertainty {

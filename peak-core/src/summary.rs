@@ -141,6 +141,16 @@ impl Summary {
     pub fn is_estimate(&self) -> bool {
         self.labels.iter().any(|label| label.uncertainty.is_some())
     }
+
+    fn heap_bytes(&self) -> usize {
+        let top = |count: &LabelCount| size_of::<LabelCount>() + count.label.capacity();
+        let label =
+            |label: &LabelSummary| size_of::<LabelSummary>() + label.top.iter().map(top).sum::<usize>();
+        self.labels.iter().map(label).sum::<usize>()
+            + size_of_val(self.measures.as_slice())
+            + self.quantiles.iter().map(Quantiles::memory_bytes).sum::<usize>()
+            + self.label_moments.iter().map(LabelMoments::memory_bytes).sum::<usize>()
+    }
 }
 
 /// The summaries of all keys in one finished window, in the order of the keys.
@@ -298,6 +308,14 @@ impl Summaries {
     /// Forgets the keys that are not to be kept.
     pub fn retain(&mut self, mut keep: impl FnMut(&Key) -> bool) {
         self.rows.retain(|(key, _)| keep(key));
+    }
+
+    /// The memory that the summaries take, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let heap: usize =
+            self.rows.iter().map(|(key, summary)| key.heap_bytes() + summary.heap_bytes()).sum();
+        heap + self.rows.capacity() * size_of::<(Key, Summary)>()
     }
 
     /// The keys and their summaries, in the order of the keys.

@@ -224,7 +224,7 @@ fn no_time() {
 #[test]
 fn no_measure() {
     let rule = format!("must be a number from -{0:e} to {0:e}", Moments::LARGEST);
-    for value in ["\"5\"", "\"NaN\"", "true", "1.1e150", "-1e999", "[]", "{}"] {
+    for value in ["\"5\"", "\"NaN\"", "true", "1.1e140", "-1e999", "[]", "{}"] {
         assert_eq!(rejected_value("load", value), format!("field \"load\" {rule}, got {value}"));
     }
 }

@@ -32,8 +32,8 @@ fn stream(content: impl Into<Vec<u8>>, schema: Schema) -> JsonFiles {
 }
 
 fn show(record: &Record<'_>) -> String {
-    let Record { time, sample, dimensions, blame, measures } = record;
-    format!("{time} {} {dimensions:?} {blame:?} {measures:?}", sample.unwrap_or("-"))
+    let Record { time, dimensions, labels, measures, .. } = record;
+    format!("{time} {} {dimensions:?} {:?} {measures:?}", labels[0].unwrap_or("-"), &labels[1..])
 }
 
 fn records(source: &JsonFiles) -> Vec<String> {

@@ -33,9 +33,9 @@ fn read(text: impl Into<Vec<u8>>) -> (Vec<Owned>, u64) {
     let scanned = source.scan(Span::ALWAYS, &mut |record| {
         records.push(Owned {
             time: record.time,
-            sample: own(record.sample.unwrap()),
+            sample: own(record.sample().unwrap()),
             dimensions: record.dimensions.iter().map(|text| own(text)).collect(),
-            blame: record.blame.iter().map(|text| text.map(own)).collect(),
+            blame: record.labels[1..].iter().map(|text| text.map(own)).collect(),
             measures: record.measures.to_vec(),
         });
         ControlFlow::Continue(())

@@ -4,7 +4,8 @@
 
 use peak_core::testing::check_source;
 use peak_core::{
-    BadRecords, BadShare, DeadLetters, LocalTables, Place, Schema, Source, Span, Timestamp, Windows,
+    BadRecords, BadShare, DeadLetters, LocalTable, LocalTables, Place, Schema, Source, Span, Timestamp,
+    Windows,
 };
 use peak_json::{Files, JsonFiles};
 use proptest::prelude::*;
@@ -20,13 +21,13 @@ fn schema() -> Schema {
 }
 
 /// Everything there is to know of a count: the tables, and the report or the error.
-fn count(source: &JsonFiles) -> (Option<LocalTables>, Result<String, String>) {
+fn count(source: &JsonFiles) -> (Option<Vec<LocalTable>>, Result<String, String>) {
     let span = Span::new(Timestamp::MIN, Timestamp::from_millis(3_000).unwrap()).unwrap();
     let seconds = Windows::every(span, Duration::from_secs(1)).unwrap();
     // With a gap.
-    let mut tables = LocalTables::new(&Windows::new(vec![seconds[0], seconds[2]]).unwrap());
+    let mut tables = LocalTables::new(source.schema(), &Windows::new(vec![seconds[0], seconds[2]]).unwrap());
     match source.count(&mut tables) {
-        Ok(report) => (Some(tables), Ok(serde_json::to_string(&report).unwrap())),
+        Ok(report) => (Some(tables.into_tables()), Ok(serde_json::to_string(&report).unwrap())),
         Err(error) => (None, Err(error.to_string())),
     }
 }

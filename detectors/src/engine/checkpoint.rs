@@ -159,6 +159,8 @@ where
 {
     /// Learns a history from its first window to its last.
     fn relearn(&mut self, history: GlobalTable) -> Result<()> {
+        // Nothing is forgotten on the way that the history still knows.
+        self.history = history.horizon().map_or_else(GlobalTable::default, GlobalTable::new);
         let mut learned = history.learned().to_vec();
         learned.sort_unstable();
         let mut windows: Vec<Vec<_>> = learned.iter().map(|_| Vec::new()).collect();

@@ -1,7 +1,7 @@
 //! Findings: anomalous keys, told to people and programs.
 
 use super::Observation;
-use crate::{Detector, Explanation, Persist, Verdict};
+use crate::{Detector, Explanation, Persist, Refusal, Verdict};
 use peak_core::{
     Baseline, CountMoments, Key, LabelCount, LabelSummary, Past, Schema, Span, Summary, Timestamp,
     Uncertainty, shown, stable_hash,
@@ -106,20 +106,27 @@ impl Found {
         x: &Observation<'a>,
         verdict: Verdict,
         names: &Arc<Names>,
-    ) -> Option<Self>
+    ) -> Self
     where
         D: Detector<Observation<'a>> + Persist,
     {
-        Some(Found {
+        // What is found is told, explained or not.
+        let unexplained = |refusal: Refusal| Explanation {
+            carried_by: refusal.reason().into(),
+            evidence: Vec::new(),
+            counterfactual: None,
+            change: None,
+        };
+        Found {
             id: id(D::KIND, names, x.key, x.span),
             key: x.key.clone(),
             span: x.span,
             summary: x.summary.clone(),
             verdict,
-            explanation: detector.explain(x).ok()?,
+            explanation: detector.explain(x).unwrap_or_else(unexplained),
             usual: usual_top_shares(x.past, names),
             names: Arc::clone(names),
-        })
+        }
     }
 
     /// The names of the dimensions and the key's values.

@@ -93,7 +93,7 @@ where
     pub(super) fn memory_bytes(&self) -> usize {
         let table = |kept: &Finished| match kept {
             Finished::Open(table) => table.memory_bytes(),
-            Finished::Closed(_) => 0,
+            Finished::Closed(found) => found.memory_bytes(),
         };
         self.before.history.memory_bytes() + self.kept.iter().map(table).sum::<usize>()
     }

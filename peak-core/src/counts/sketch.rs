@@ -7,6 +7,7 @@ use super::label::Packed;
 use super::labels::{Labels, MOST};
 use crate::CountMoments;
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 
 /// Bounded counts. With a precision p they take about 2^p · 10 bytes for labels like digests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,8 @@ pub(super) struct Sketch {
 
 const LEAST_PRECISION: u8 = 6;
 const MOST_PRECISION: u8 = 16;
+/// All that there are.
+pub(super) const PRECISIONS: RangeInclusive<u8> = LEAST_PRECISION..=MOST_PRECISION;
 const BYTES_PER_REGISTER: usize = 10;
 
 /// How many labels are kept, at most.
@@ -53,7 +56,7 @@ impl Sketch {
     /// Exact counts in half their memory; `None` when they are too small for that.
     pub(super) fn of_half(labels: &Labels) -> Option<Self> {
         let fits = |precision: &u8| (BYTES_PER_REGISTER << precision) <= labels.heap_bytes() / 2;
-        let precision = (LEAST_PRECISION..=MOST_PRECISION).rev().find(fits)?;
+        let precision = PRECISIONS.rev().find(fits)?;
         let mut sketch = Sketch::empty(precision);
         labels.iter().for_each(|entry| sketch.count(entry.label.fingerprint(), entry.count));
         let dropped = nth_largest(labels, room(precision) / 2);
@@ -192,7 +195,7 @@ impl TryFrom<Stored> for Sketch {
 
     fn try_from(stored: Stored) -> Result<Self, Self::Error> {
         let Stored { precision, records, distinct, squares, frequent, surplus } = stored;
-        let fits = (LEAST_PRECISION..=MOST_PRECISION).contains(&precision)
+        let fits = PRECISIONS.contains(&precision)
             && distinct.len() == 1 << precision
             && squares.0.len() == counters(precision)
             && frequent.len() <= room(precision);
