@@ -121,6 +121,7 @@ impl Limits {
     }
 
     /// Whether all labels and values of a record are short enough.
+    #[inline]
     pub(crate) fn allow(self, record: &Record<'_>) -> bool {
         let is_short = |text: &str| text.len() <= self.label_bytes;
         record.dimensions.iter().all(|value| is_short(value))

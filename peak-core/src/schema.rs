@@ -124,9 +124,16 @@ impl Schema {
         self.0.label_moments.iter().map(move |(label, measure)| (place(label), self.0.measure(measure)))
     }
 
-    /// Whether tallies keep more than every schema asks for.
-    pub(crate) fn asks_for_more(&self) -> bool {
-        !(self.0.quantiles.is_empty() && self.0.label_moments.is_empty())
+    /// What the records of the feed look like.
+    pub(crate) fn shape(&self) -> Shape {
+        let Draft { sample, dimensions, blame, measures, quantiles, label_moments, .. } = &self.0;
+        Shape {
+            has_sample: sample.is_some(),
+            dimensions: dimensions.len(),
+            labels: 1 + blame.len(),
+            measures: measures.len(),
+            asks_for_more: !(quantiles.is_empty() && label_moments.is_empty()),
+        }
     }
 
     /// How many fields have their values counted, the place of the sample included: it is always the
@@ -151,17 +158,10 @@ impl Schema {
     /// Whether a record has the shape of the schema: a value for each dimension, a sample exactly when
     /// one is named, no more labels and measures than there are, finite measures, and a weight.
     pub(crate) fn check(&self, record: &Record<'_>) -> Result<()> {
-        let Draft { sample, dimensions, blame, measures, .. } = &self.0;
-        let is_finite = |measure: &f64| measure.is_finite();
-        if record.dimensions.len() == dimensions.len()
-            && record.labels.len() <= 1 + blame.len()
-            && record.sample().is_some() == sample.is_some()
-            && record.measures.len() <= measures.len()
-            && record.measures.iter().flatten().all(is_finite)
-            && record.weight > 0
-        {
+        if self.shape().fits(record) {
             return Ok(());
         }
+        let Draft { sample, dimensions, blame, measures, .. } = &self.0;
         let rule = format!(
             "must have {} dimensions, {} sample, at most {} other labels and {} finite measures, and a weight",
             dimensions.len(),
@@ -200,6 +200,34 @@ impl Schema {
             return Err(Error::invalid("label moments", rule, format_args!("{:?}", b.label_moments)));
         }
         Ok(())
+    }
+}
+
+/// What the records of a feed look like, at hand for each of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    has_sample: bool,
+    dimensions: usize,
+    labels: usize,
+    measures: usize,
+    asks_for_more: bool,
+}
+
+impl Shape {
+    #[inline]
+    pub(crate) fn fits(&self, record: &Record<'_>) -> bool {
+        record.dimensions.len() == self.dimensions
+            && record.labels.len() <= self.labels
+            && record.sample().is_some() == self.has_sample
+            && record.measures.len() <= self.measures
+            && record.measures.iter().flatten().all(|measure| measure.is_finite())
+            && record.weight > 0
+    }
+
+    /// The schema, if tallies are to keep more than every schema asks for.
+    #[inline]
+    pub(crate) fn asked(self, schema: &Schema) -> Option<&Schema> {
+        self.asks_for_more.then_some(schema)
     }
 }
 

@@ -30,14 +30,17 @@ struct More {
 impl Tally {
     /// Counts one record of a feed. Its time and dimensions are the table's business.
     pub fn add(&mut self, schema: &Schema, record: &Record<'_>) {
-        self.add_all_but_sample(schema, record);
+        self.add_all_but_sample(schema.shape().asked(schema), record);
         if let Some(sample) = record.sample() {
             self.samples.add(sample, record.weight);
         }
     }
 
     /// Says by how many bytes it has grown.
-    pub(crate) fn add_all_but_sample(&mut self, schema: &Schema, record: &Record<'_>) -> isize {
+    ///
+    /// The schema is that of the feed where it asks for more than others do.
+    #[inline]
+    pub(crate) fn add_all_but_sample(&mut self, asked: Option<&Schema>, record: &Record<'_>) -> isize {
         self.records = self.records.saturating_add(record.weight);
         let blame = record.labels.get(1..).unwrap_or_default();
         let mut growth = grow(&mut self.blame, blame.len()) + grow(&mut self.measures, record.measures.len());
@@ -51,7 +54,7 @@ impl Tally {
                 moments.push_times(*value, record.weight);
             }
         }
-        if schema.asks_for_more() {
+        if let Some(schema) = asked {
             growth += self.more.get_or_insert_default().add(schema, record);
         }
         growth
