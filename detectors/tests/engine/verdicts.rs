@@ -1,7 +1,7 @@
 //! What is shown of all verdicts, and what a window that was not observed is worth.
 
 use super::{Feed, Highest, at, either, json, records, seconds, spike, tables, windows};
-use peak_core::{Key, Record, Span};
+use peak_core::{Key, Record, Span, Tally};
 use peak_detectors::{Engine, Found, Observation, Refusal, Step, Verdict};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,7 +51,7 @@ proptest! {
             known.extend(table.iter().map(|(key, _)| key.clone()));
             let (of_window, later) = rest.split_at(known.len());
             check(step, of_window, &known);
-            let records = |(_, key, records, _): &Shown| *records == table.get(key).map_or(0, |tally| tally.records());
+            let records = |(_, key, records, _): &Shown| *records == table.get(key).map_or(0, Tally::records);
             prop_assert!(of_window.iter().all(records));
             rest = later;
         }
