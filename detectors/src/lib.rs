@@ -27,8 +27,8 @@
 //! #             let sample = if i < 40 { "same".to_owned() } else { i.to_string() };
 //! #             let day = if i < 10 { 0 } else { 1 };
 //! #             let time = Timestamp::from_millis(1_604_188_800_000 + day * 86_400_000 + i)?;
-//! #             let blame = [Some("7"), Some("API")];
-//! #             let record = Record { time, sample: Some(&sample), dimensions: &["unknown", "PeExeFile"], blame: &blame, measures: &[] };
+//! #             let labels = [Some(sample.as_str()), Some("7"), Some("API")];
+//! #             let record = Record::new(time, &["unknown", "PeExeFile"]).with_labels(&labels);
 //! #             if intake.offer(&record, visit).is_break() { break; }
 //! #         }
 //! #         intake.finish()

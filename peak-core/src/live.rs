@@ -16,8 +16,8 @@ use std::time::Duration;
 /// use std::time::Duration;
 ///
 /// let schema = Schema::builder().time("at").dimensions(["host"]).build()?;
-/// let minutes = |n| Duration::from_secs(60 * n);
-/// let mut live = Live::new(&schema, Grid::every(minutes(5))?).with_grace(minutes(2));
+/// let minutes = |n: u64| Duration::from_secs(60 * n);
+/// let mut live = Live::new(&schema, Grid::every(minutes(5))?).with_grace(minutes(2)).with_late(1);
 ///
 /// let at = |text| Timestamp::parse(text).unwrap();
 /// live.push(&Record::new(at("2020-11-01T10:03:00Z"), &["web-1"]))?;
@@ -431,7 +431,7 @@ struct Stored {
     report: LiveReport,
 }
 
-/// As [`Stored`], borrowed.
+/// As `Stored`, borrowed.
 impl Serialize for Live {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (Some(open), Some(late)) = (self.open.settled(), self.late.settled()) else {

@@ -749,6 +749,26 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_another_shape_is_not_counted() {
+        let mut tables = windows_of_a_second();
+        let (labels, nan) = ([Some("s")], [Some(f64::NAN)]);
+        let record = Record::new(Timestamp::MIN, &["a", "x"]).with_labels(&labels);
+        for misshapen in [
+            Record::new(Timestamp::MIN, &["a"]).with_labels(&labels),
+            Record::new(Timestamp::MIN, &["a", "x", "y"]).with_labels(&labels),
+            Record::new(Timestamp::MIN, &["a", "x"]),
+            record.with_labels(&[Some("s"), None, Some("z")]),
+            record.with_measures(&nan),
+            record.with_weight(0),
+        ] {
+            let error = tables.add(&misshapen).unwrap_err().to_string();
+            assert!(error.starts_with("record: must have 2 dimensions, a sample, "), "{error}");
+        }
+        assert!(tables.tables().iter().all(|table| table.iter().len() == 0));
+        assert!(tables.add(&record).unwrap());
+    }
+
+    #[test]
     fn long_labels_take_no_more_than_they_may() {
         let mut tables = LocalTables::new(&wide(), &Windows::from(Span::ALWAYS));
         let long = "x".repeat(1 << 20);

@@ -3,7 +3,7 @@
 use crate::series::Point;
 use peak_core::{Key, Report, Result, Source, Span, Timestamp};
 use std::ops::ControlFlow;
-use std::slice;
+use std::{iter, slice};
 
 /// The values of some metrics of a key at a time, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,8 +45,8 @@ impl<'a> Reading<'a> {
 /// #     fn scan(&self, span: Span, visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>) -> Result<Report> {
 /// #         let mut intake = Intake::new(span);
 /// #         for i in 0..4i64 {
-/// #             let (time, measures) = (Timestamp::from_millis(i * 60_000)?, [Some(i as f64), None]);
-/// #             let record = Record { time, sample: None, dimensions: &["web-1"], blame: &[], measures: &measures };
+/// #             let (time, measures) = (Timestamp::from_millis(i * 60_000)?, [Some(i as f64)]);
+/// #             let record = Record::new(time, &["web-1"]).with_measures(&measures);
 /// #             if intake.offer(&record, visit).is_break() { break; }
 /// #         }
 /// #         intake.finish()
@@ -81,9 +81,13 @@ impl Readings {
     /// Those of the source.
     pub fn scan<S: Source + ?Sized>(source: &S, span: Span) -> Result<(Self, Report)> {
         let mut readings = Readings::default();
+        let measures = source.schema().measures().len();
         let report = source.scan(span, &mut |record| {
             let key = Key::new(record.dimensions);
-            readings.values.extend(record.measures.iter().map(|value| value.unwrap_or(f64::NAN)));
+            // Those at the end may be left out of a record.
+            let missing = measures.saturating_sub(record.measures.len());
+            let values = record.measures.iter().copied().chain(iter::repeat_n(None, missing));
+            readings.values.extend(values.map(|value| value.unwrap_or(f64::NAN)));
             readings.readings.push((key, record.time, readings.values.len()));
             ControlFlow::Continue(())
         })?;

@@ -9,14 +9,17 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+/// Which windows are handed out, in which order.
+type HandOut = fn(&Windows) -> Vec<Span>;
+
 /// A store that counts by itself: two records of a key in each of the windows that it hands out.
 struct Store {
     schema: Arc<Schema>,
-    hand_out: fn(&Windows) -> Vec<Span>,
+    hand_out: HandOut,
 }
 
 impl Store {
-    fn new(hand_out: fn(&Windows) -> Vec<Span>) -> Self {
+    fn new(hand_out: HandOut) -> Self {
         Store { schema: Arc::new(Feed::new(Vec::new()).schema), hand_out }
     }
 }
@@ -50,7 +53,7 @@ impl Source for Store {
 
 #[test]
 fn windows_are_learned_in_whatever_order_they_are_handed_out() {
-    let orders: [fn(&Windows) -> Vec<Span>; 3] = [
+    let orders: [HandOut; 3] = [
         |windows| windows.to_vec(),
         |windows| windows.iter().rev().copied().collect(),
         |windows| (0..10).map(|i| windows[i * 7 % 10]).collect(),
@@ -87,7 +90,7 @@ fn a_window_that_is_not_handed_out_had_no_records() {
 fn a_window_that_is_handed_out_twice_or_was_not_asked_for_is_refused() {
     let twice = "window of a source: must be handed out once, got ";
     let other = "window of a source: must be one that was asked for, got ";
-    let cases: [(fn(&Windows) -> Vec<Span>, &str); 4] = [
+    let cases: [(HandOut, &str); 4] = [
         (|windows| vec![windows[1], windows[2], windows[1]], twice),
         (|windows| vec![windows[0], Span::new(windows[1].start(), windows[2].end()).unwrap()], other),
         (

@@ -1,7 +1,7 @@
 //! What is shown of all verdicts, and what a window that was not observed is worth.
 
 use super::{Feed, Highest, at, either, json, records, seconds, spike, tables, windows};
-use peak_core::{Key, Record, Span};
+use peak_core::{Key, Record, Span, Tally};
 use peak_detectors::{Engine, Found, Observation, Refusal, Step, Verdict};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,7 +51,7 @@ proptest! {
             known.extend(table.iter().map(|(key, _)| key.clone()));
             let (of_window, later) = rest.split_at(known.len());
             check(step, of_window, &known);
-            let records = |(_, key, records, _): &Shown| *records == table.get(key).map_or(0, |tally| tally.records());
+            let records = |(_, key, records, _): &Shown| *records == table.get(key).map_or(0, Tally::records);
             prop_assert!(of_window.iter().all(records));
             rest = later;
         }
@@ -111,8 +111,10 @@ fn what_was_not_observed_is_neither_judged_nor_learned() {
         assert_eq!((engine.history(), engine.detector()), (without.history(), without.detector()));
 
         // A window that is read again, as a whole now, and late records of those before it.
-        let late = Feed::new(vec![(18_500, 1, 9, 1)]);
-        assert_eq!(engine.amend(&late).unwrap().merged, 1);
+        // It took none of the places of those that are open.
+        let late = Feed::new(vec![(16_500, 1, 9, 1), (18_500, 1, 9, 1), (19_500, 1, 9, 1)]);
+        let amendment = engine.amend(&late).unwrap();
+        assert_eq!((amendment.merged, amendment.too_late, amendment.too_early), (2, 0, 1));
         without.amend(&late).unwrap();
         let (again, expected) = (engine.take(spike.clone()).unwrap(), without.take(spike).unwrap());
         assert_eq!(json(&[again]), json(std::slice::from_ref(&expected)));
