@@ -206,7 +206,7 @@ where
 
     /// Judges, then learns, a finished window of all keys that was counted elsewhere: a [`LocalTable`]
     /// of a live feed, or merged from shards, which stays open for late records if any window does; or
-    /// its [`Summaries`]. Keys of the history that are not there are judged as having no records.
+    /// its [`Summaries`], which may be borrowed. Keys of the history that are not there are judged as having no records.
     ///
     /// A window that was not observed as a whole ([`LocalTable::exposure`]) is neither judged nor
     /// learned: what was not observed is not silence.
@@ -214,7 +214,7 @@ where
     /// # Errors
     /// When the roles are not those of the history, or the window was learned already or is too old.
     /// Nothing is learned then.
-    pub fn take(&mut self, window: impl Into<Finished>) -> Result<Step> {
+    pub fn take<'a>(&mut self, window: impl Into<Finished<'a>>) -> Result<Step> {
         self.advance(window.into(), &mut |_, _| {})
     }
 
@@ -222,11 +222,11 @@ where
     ///
     /// # Errors
     /// As [`take`](Self::take).
-    pub fn take_with(&mut self, window: impl Into<Finished>, visit: &mut Visit<'_>) -> Result<Step> {
+    pub fn take_with<'a>(&mut self, window: impl Into<Finished<'a>>, visit: &mut Visit<'_>) -> Result<Step> {
         self.advance(window.into(), visit)
     }
 
-    fn advance(&mut self, mut window: Finished, visit: &mut Visit<'_>) -> Result<Step> {
+    fn advance(&mut self, mut window: Finished<'_>, visit: &mut Visit<'_>) -> Result<Step> {
         if let (Finished::Open(table), true) = (&mut window, self.late.is_some()) {
             // What was counted elsewhere may be more than can be kept.
             table.keep_to(self.limits_of_tables())?;
@@ -237,11 +237,8 @@ where
         #[cfg(feature = "tracing")]
         tracing::debug!(window = %step.window, judged = step.judged, found = step.found.len(), "judged a window");
         if let (Some(late), true) = (&mut self.late, step.exposure == 1.0) {
-            let found = found.into_owned();
-            late.keep(match window {
-                Finished::Open(table) => Finished::Open(table),
-                Finished::Closed(_) => Finished::Closed(found),
-            })?;
+            drop(found);
+            late.keep(window.into_owned())?;
         }
         Ok(step)
     }
@@ -305,26 +302,39 @@ pub type Visit<'v> = dyn FnMut(&Observation<'_>, Result<Verdict, Refusal>) + 'v;
 /// A finished window of all keys: still open for late records, or only its summaries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Finished {
+pub enum Finished<'a> {
     /// The tallies of the window, into which late records can be merged.
     Open(LocalTable),
     /// Its summaries: late records can enter it no more.
-    Closed(Summaries),
+    Closed(Cow<'a, Summaries>),
 }
 
-impl From<LocalTable> for Finished {
+impl From<LocalTable> for Finished<'_> {
     fn from(table: LocalTable) -> Self {
         Finished::Open(table)
     }
 }
 
-impl From<Summaries> for Finished {
+impl From<Summaries> for Finished<'_> {
     fn from(found: Summaries) -> Self {
-        Finished::Closed(found)
+        Finished::Closed(Cow::Owned(found))
     }
 }
 
-impl Finished {
+impl<'a> From<&'a Summaries> for Finished<'a> {
+    fn from(found: &'a Summaries) -> Self {
+        Finished::Closed(Cow::Borrowed(found))
+    }
+}
+
+impl Finished<'_> {
+    fn into_owned(self) -> Finished<'static> {
+        match self {
+            Finished::Open(table) => Finished::Open(table),
+            Finished::Closed(found) => Finished::Closed(Cow::Owned(found.into_owned())),
+        }
+    }
+
     fn span(&self) -> Span {
         match self {
             Finished::Open(table) => table.span(),
@@ -335,13 +345,17 @@ impl Finished {
     fn found(&self) -> Cow<'_, Summaries> {
         match self {
             Finished::Open(table) => Cow::Owned(table.finish()),
-            Finished::Closed(found) => Cow::Borrowed(found),
+            Finished::Closed(found) => Cow::Borrowed(&**found),
         }
     }
 }
 
 /// The tables of each window.
-fn open_windows(source: &dyn Source, windows: &Windows, limits: Limits) -> Result<(Vec<Finished>, Report)> {
+fn open_windows(
+    source: &dyn Source,
+    windows: &Windows,
+    limits: Limits,
+) -> Result<(Vec<Finished<'static>>, Report)> {
     let mut tables = LocalTables::new(source.schema(), windows).with_limits(limits);
     let report = source.count(&mut tables)?;
     Ok((tables.into_tables().into_iter().map(Finished::Open).collect(), report))
@@ -349,7 +363,7 @@ fn open_windows(source: &dyn Source, windows: &Windows, limits: Limits) -> Resul
 
 /// The summaries of each window, also of those without records; in whatever order the source hands
 /// them out, none may be lost.
-fn closed_windows(source: &dyn Source, windows: &Windows) -> Result<(Vec<Finished>, Report)> {
+fn closed_windows(source: &dyn Source, windows: &Windows) -> Result<(Vec<Finished<'static>>, Report)> {
     let mut found: Vec<Option<Summaries>> = windows.iter().map(|_| None).collect();
     let mut failure = None;
     let report = source.windows(windows, &mut |summaries| {
@@ -368,8 +382,8 @@ fn closed_windows(source: &dyn Source, windows: &Windows) -> Result<(Vec<Finishe
     }
     let schema = LazyLock::new(|| Arc::new(source.schema().clone()));
     let finished = |(span, found): (Span, Option<Summaries>)| match found {
-        Some(found) => Ok(Finished::Closed(found)),
-        None => Summaries::new(Arc::clone(&schema), span, []).map(Finished::Closed),
+        Some(found) => Ok(found.into()),
+        None => Summaries::new(Arc::clone(&schema), span, []).map(Finished::from),
     };
     Ok((windows.into_iter().zip(found).map(finished).collect::<Result<_>>()?, report))
 }

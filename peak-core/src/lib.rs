@@ -71,7 +71,7 @@ mod tally;
 pub mod testing;
 mod time;
 
-pub use baseline::{Baseline, GlobalTable, Past, PastLabel, PastMeasure};
+pub use baseline::{Baseline, GlobalTable, Past, PastMeasure};
 pub use chrono;
 pub use chrono_tz::Tz;
 pub use counts::{Counts, Uncertainty};

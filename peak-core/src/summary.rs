@@ -79,15 +79,29 @@ impl LabelSummary {
 pub struct Summary {
     /// The number of records.
     pub records: u64,
-    /// Per field whose values are counted: the samples first (nothing of them when the schema names
-    /// none), then the blame fields of the schema.
-    pub labels: Vec<LabelSummary>,
+    /// The first of the labels, beside the records: windows of many keys are read from end to end
+    /// without a look elsewhere.
+    samples: LabelSummary,
+    /// The other labels.
+    blame: Vec<LabelSummary>,
     /// Per measure of the schema, its moments; empty when there was no record.
     pub measures: Vec<Moments>,
-    /// Per measure of [`Schema::quantiles`], the distribution of its values.
-    pub quantiles: Vec<Quantiles>,
-    /// Per pair of [`Schema::label_moments`], the moments of the measure by label.
-    pub label_moments: Vec<LabelMoments>,
+    pub(crate) more: Option<Box<More>>,
+}
+
+/// What only some schemas ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct More {
+    pub(crate) quantiles: Vec<Quantiles>,
+    pub(crate) label_moments: Vec<LabelMoments>,
+}
+
+impl More {
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.quantiles.iter().map(Quantiles::memory_bytes).sum::<usize>()
+            + self.label_moments.iter().map(LabelMoments::memory_bytes).sum::<usize>()
+    }
 }
 
 impl Summary {
@@ -103,13 +117,15 @@ impl Summary {
     /// The summary with the moments of its samples.
     #[must_use]
     pub fn with_samples(self, samples: CountMoments) -> Self {
-        self.with_labels([LabelSummary::new(samples)])
+        Summary { samples: LabelSummary::new(samples), ..self }
     }
 
     /// The summary with these labels, the samples first.
     #[must_use]
     pub fn with_labels(self, labels: impl IntoIterator<Item = LabelSummary>) -> Self {
-        Summary { labels: labels.into_iter().collect(), ..self }
+        let mut labels = labels.into_iter();
+        let samples = labels.next().unwrap_or_default();
+        Summary { samples, blame: labels.collect(), ..self }
     }
 
     /// The summary with these moments of the measures.
@@ -118,10 +134,37 @@ impl Summary {
         Summary { measures: measures.into_iter().collect(), ..self }
     }
 
+    /// Per field whose values are counted: the samples first (nothing of them when the schema names
+    /// none), then the blame fields of the schema. Their places are those of [`Schema::labels`].
+    pub fn labels(&self) -> impl Iterator<Item = &LabelSummary> {
+        std::iter::once(&self.samples).chain(&self.blame)
+    }
+
+    /// One of the [labels](Self::labels), by its place.
+    #[must_use]
+    pub fn label(&self, place: usize) -> Option<&LabelSummary> {
+        match place.checked_sub(1) {
+            None => Some(&self.samples),
+            Some(blame) => self.blame.get(blame),
+        }
+    }
+
+    /// Per measure of [`Schema::quantiles`], the distribution of its values.
+    #[must_use]
+    pub fn quantiles(&self) -> &[Quantiles] {
+        self.more.as_ref().map_or(&[], |more| &more.quantiles)
+    }
+
+    /// Per pair of [`Schema::label_moments`], the moments of the measure by label.
+    #[must_use]
+    pub fn label_moments(&self) -> &[LabelMoments] {
+        self.more.as_ref().map_or(&[], |more| &more.label_moments)
+    }
+
     /// The moments of the records per sample.
     #[must_use]
     pub fn samples(&self) -> CountMoments {
-        self.labels.first().map_or_else(CountMoments::default, |samples| samples.moments)
+        self.samples.moments
     }
 
     /// The number of distinct samples.
@@ -133,23 +176,22 @@ impl Summary {
     /// How far what is known of the samples may be from the truth; `None` when it is exact.
     #[must_use]
     pub fn uncertainty(&self) -> Option<Uncertainty> {
-        self.labels.first().and_then(|samples| samples.uncertainty)
+        self.samples.uncertainty
     }
 
     /// Whether the counts of any label are estimates.
     #[must_use]
     pub fn is_estimate(&self) -> bool {
-        self.labels.iter().any(|label| label.uncertainty.is_some())
+        self.labels().any(|label| label.uncertainty.is_some())
     }
 
     fn heap_bytes(&self) -> usize {
         let top = |count: &LabelCount| size_of::<LabelCount>() + count.label.capacity();
         let label =
             |label: &LabelSummary| size_of::<LabelSummary>() + label.top.iter().map(top).sum::<usize>();
-        self.labels.iter().map(label).sum::<usize>()
+        self.labels().map(label).sum::<usize>()
             + size_of_val(self.measures.as_slice())
-            + self.quantiles.iter().map(Quantiles::memory_bytes).sum::<usize>()
-            + self.label_moments.iter().map(LabelMoments::memory_bytes).sum::<usize>()
+            + self.more.as_ref().map_or(0, |more| more.memory_bytes())
     }
 }
 

@@ -876,7 +876,7 @@ mod tests {
             prop_assert_eq!(records, weights.sum::<u64>());
             for (_, summary) in finished {
                 prop_assert_eq!(summary.samples().sum(), summary.records);
-                prop_assert_eq!(summary.samples().max(), summary.labels[0].top[0].count);
+                prop_assert_eq!(summary.samples().max(), summary.labels().next().unwrap().top[0].count);
             }
         }
     }

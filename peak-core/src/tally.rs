@@ -1,5 +1,6 @@
 //! The counting of one key in one window.
 
+use crate::summary::More;
 use crate::{
     Combine, Counts, LabelMoments, LabelSummary, Merge, Moments, Quantiles, Record, Schema, Summary,
 };
@@ -19,12 +20,6 @@ pub struct Tally {
     measures: Vec<Moments>,
     /// What only some schemas ask for.
     more: Option<Box<More>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-struct More {
-    quantiles: Vec<Quantiles>,
-    label_moments: Vec<LabelMoments>,
 }
 
 impl Tally {
@@ -130,8 +125,7 @@ impl Tally {
         let mut finished = Summary::new(self.records)
             .with_labels(self.labels().map(summary))
             .with_measures(self.measures.iter().cloned());
-        finished.quantiles = self.quantiles().to_vec();
-        finished.label_moments = self.label_moments().to_vec();
+        finished.more.clone_from(&self.more);
         finished
     }
 }
@@ -156,12 +150,6 @@ impl More {
             }
         }
         growth
-    }
-
-    fn memory_bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.quantiles.iter().map(Quantiles::memory_bytes).sum::<usize>()
-            + self.label_moments.iter().map(LabelMoments::memory_bytes).sum::<usize>()
     }
 
     fn merge(&mut self, other: &Self) {

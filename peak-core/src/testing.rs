@@ -367,7 +367,9 @@ mod tests {
                 report.records += u64::from(self.fault == "windows' report");
                 let (schema, more) = (Arc::clone(found.schema()), u64::from(self.fault == "push-down"));
                 let row = |(key, summary): (Key, Summary)| {
-                    (key, Summary { records: summary.records + more, ..summary })
+                    let mut summary = summary;
+                    summary.records += more;
+                    (key, summary)
                 };
                 let found = Summaries::new(schema, span, found.into_rows().into_iter().map(row))?;
                 report.stopped = visit(found).is_break();

@@ -146,7 +146,7 @@ fn observe(feed: &Feed, args: &Args, rule: &str) -> Result<()> {
     for day in 0..feed.days.len() {
         let window = feed.window(day)?;
         let start = cpu_seconds();
-        let step = engine.take(window)?;
+        let step = engine.take(&window)?;
         seconds.push(cpu_seconds() - start);
         ensure!(day == 0 || step.refused.len() <= 1, "{:?}", step.refused);
     }

@@ -137,7 +137,7 @@ impl Found {
     /// Who or what is behind the records: by sample, then by each blame field.
     pub fn blame(&self) -> impl Iterator<Item = Blame<'_>> {
         self.names.labels.iter().zip(&self.usual).map(|((place, field), &usual_top_share)| {
-            let label = self.summary.labels.get(*place);
+            let label = self.summary.label(*place);
             let top = label.map_or(&[][..], |label| &label.top);
             Blame {
                 field,
@@ -174,7 +174,7 @@ fn usual_top_shares(past: &Baseline, names: &Names) -> Vec<Option<f64>> {
     let share = |place: usize| {
         let top = sum(&|past| match place.checked_sub(1) {
             None => past.samples.max(),
-            Some(blame) => past.blame.get(blame).map_or(0, |label| label.top),
+            Some(blame) => past.top_blame.get(blame).copied().unwrap_or(0),
         });
         (records > 0).then(|| top as f64 / records as f64)
     };

@@ -20,7 +20,7 @@ pub(super) struct Late<D> {
     /// The most windows that are kept.
     windows: usize,
     before: State<D>,
-    kept: VecDeque<Finished>,
+    kept: VecDeque<Finished<'static>>,
 }
 
 /// The stored form of a [`Late`] but for the detector's memory; borrowed to save, owned to load.
@@ -40,7 +40,7 @@ where
     }
 
     /// Keeps a window that was learned, and lets go of the oldest.
-    pub(super) fn keep(&mut self, window: Finished) -> Result<()> {
+    pub(super) fn keep(&mut self, window: Finished<'static>) -> Result<()> {
         self.kept.push_back(window);
         self.keep_at_most(self.windows)
     }
@@ -85,13 +85,13 @@ where
         for kept in &mut self.kept {
             match kept {
                 Finished::Open(table) => table.retain(&mut *keep),
-                Finished::Closed(found) => found.retain(&mut *keep),
+                Finished::Closed(found) => found.to_mut().retain(&mut *keep),
             }
         }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let table = |kept: &Finished| match kept {
+        let table = |kept: &Finished<'_>| match kept {
             Finished::Open(table) => table.memory_bytes(),
             Finished::Closed(found) => found.memory_bytes(),
         };
@@ -102,13 +102,13 @@ where
         &self.before
     }
 
-    pub(super) fn stored(&self) -> StoredLate<&GlobalTable, &VecDeque<Finished>> {
+    pub(super) fn stored(&self) -> StoredLate<&GlobalTable, &VecDeque<Finished<'static>>> {
         (self.windows, &self.before.history, &self.kept)
     }
 
     /// From what was stored, and a state whose detector remembers what it did before the windows.
     pub(super) fn restore(
-        (windows, history, kept): StoredLate<GlobalTable, VecDeque<Finished>>,
+        (windows, history, kept): StoredLate<GlobalTable, VecDeque<Finished<'static>>>,
         mut before: State<D>,
     ) -> Result<Self> {
         before.history = history;

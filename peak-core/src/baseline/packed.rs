@@ -7,7 +7,7 @@
 //! stand how many, and of each the excess of its values over records (zigzag) and the sum, as eight
 //! bytes. The first window stands beside the bytes; its gap and its change are as usual.
 
-use super::{Past, PastLabel, PastMeasure};
+use super::{Past, PastMeasure};
 use crate::bytes::Bytes;
 use crate::{CountMoments, Span, Timestamp};
 use serde::de::Error;
@@ -69,7 +69,7 @@ impl Packed {
         if !past.measures.is_empty() {
             flags |= MEASURES;
         }
-        put(&mut entry, (past.blame.len() as u64) << FLAGS | flags);
+        put(&mut entry, (past.top_blame.len() as u64) << FLAGS | flags);
         for difference in unusual.into_iter().filter(|&difference| difference != 0) {
             put(&mut entry, zigzag(difference as i64));
         }
@@ -77,10 +77,7 @@ impl Packed {
         put(&mut entry, past.samples.n());
         put_wide(&mut entry, past.samples.sum_of_squares());
         put(&mut entry, past.samples.max());
-        for label in &past.blame {
-            put(&mut entry, label.distinct);
-            put(&mut entry, label.top);
-        }
+        past.top_blame.iter().for_each(|&count| put(&mut entry, count));
         if !past.measures.is_empty() {
             put(&mut entry, past.measures.len() as u64);
             for measure in &past.measures {
@@ -220,8 +217,7 @@ impl Iterator for Iter<'_> {
         let (records, n) = (take(bytes)?, take(bytes)?);
         let sum_of_squares = take_wide(bytes)?;
         let max = take(bytes)?;
-        let label = |_| Some(PastLabel { distinct: take(bytes)?, top: take(bytes)? });
-        let blame = (0..head >> FLAGS).map(label).collect::<Option<SmallVec<_>>>()?;
+        let top_blame = (0..head >> FLAGS).map(|_| take(bytes)).collect::<Option<SmallVec<_>>>()?;
         let samples = CountMoments::from_parts(n, records.wrapping_add(excess as u64), sum_of_squares, max);
         let count = if head & MEASURES == 0 { 0 } else { take(bytes)? };
         let measure = |_| {
@@ -232,7 +228,7 @@ impl Iterator for Iter<'_> {
         };
         let measures = (0..count).map(measure).collect::<Option<SmallVec<_>>>()?;
         self.last = ends;
-        Some(Past { span: ends.span()?, records, samples, blame, measures })
+        Some(Past { span: ends.span()?, records, samples, top_blame, measures })
     }
 }
 
@@ -315,19 +311,24 @@ mod tests {
 
     fn pasts() -> impl Strategy<Value = Vec<Past>> {
         let number = || prop_oneof![0..300u64, any::<u64>()];
-        let blame = (number(), number()).prop_map(|(distinct, top)| PastLabel { distinct, top });
         let measure = (number(), -1e300..1e300f64).prop_map(|(n, sum)| PastMeasure { n, sum });
-        let more = (prop::collection::vec(blame, 0..4), prop::collection::vec(measure, 0..3));
+        let more = (prop::collection::vec(number(), 0..4), prop::collection::vec(measure, 0..3));
         let counts = (number(), number(), number(), any::<u128>(), number(), more);
         prop::collection::vec((1..Timestamp::MAX.millis(), 1..100_000_000i64, counts), 0..30).prop_map(
             |rows| {
                 let mut pasts: Vec<Past> = rows
                     .into_iter()
-                    .map(|(end, length, (records, n, sum, squares, max, (blame, measures)))| {
+                    .map(|(end, length, (records, n, sum, squares, max, (top_blame, measures)))| {
                         let at = |millis| Timestamp::from_millis(millis).unwrap();
                         let span = Span::new(at((end - length).max(0)), at(end)).unwrap();
                         let samples = CountMoments::from_parts(n, sum, squares, max);
-                        Past { span, records, samples, blame: blame.into(), measures: measures.into() }
+                        Past {
+                            span,
+                            records,
+                            samples,
+                            top_blame: top_blame.into(),
+                            measures: measures.into(),
+                        }
                     })
                     .collect();
                 pasts.sort_by_key(Past::place);
