@@ -22,11 +22,15 @@ const LIKELY: &str = r#"{}
 {"t":1,"d":{"e":"a"},"x":"b","y":[1,{"z":"c"}]}
 "#;
 
+fn schema() -> Schema {
+    Schema::builder().time("t").dimensions(["d.e"]).build().expect("a schema")
+}
+
 /// All that a scan tells but the places of bad records.
 fn scan(bytes: &[u8]) -> Option<(Vec<String>, Report)> {
-    let schema = Schema::builder().time("t").dimensions(["d.e"]).build().expect("a schema");
     let files = Files::stream("fuzzed", Cursor::new(bytes.to_vec()));
-    let feed = JsonFiles::new(files, schema).on_bad_record(BadRecords::Skip(u64::MAX)).max_record_bytes(4096);
+    let feed =
+        JsonFiles::new(files, schema()).on_bad_record(BadRecords::Skip(u64::MAX)).max_record_bytes(4096);
     let mut records = Vec::new();
     let report = feed.scan(Span::ALWAYS, &mut |record| {
         records.push(format!("{record:?}"));
@@ -37,25 +41,34 @@ fn scan(bytes: &[u8]) -> Option<(Vec<String>, Report)> {
     Some((records, report))
 }
 
-/// What the decoder makes of a payload, place by place.
-fn decode(decoder: &mut JsonDecoder, bytes: &[u8]) -> Vec<String> {
-    let mut decoded = Vec::new();
-    let _ = decoder.decode(bytes, &Position::nowhere("fuzzed"), &mut |read| {
-        decoded.push(format!("{read:?}"));
+/// All that a decoder tells of a payload: records, and bad ones with their places.
+fn decode(decoder: &mut JsonDecoder, payload: &[u8]) -> Vec<Result<String, String>> {
+    let mut told = Vec::new();
+    let flow = decoder.decode(payload, &Position::nowhere("fuzzed"), &mut |record| {
+        told.push(record.map(|record| format!("{record:?}")).map_err(|rejection| rejection.to_string()));
         ControlFlow::Continue(())
     });
-    decoded
+    assert!(flow.is_continue());
+    told
+}
+
+/// A payload tells the same whatever payloads came before it, and the same as a file of it.
+fn check_payload(bytes: &[u8]) {
+    let decoder = || JsonDecoder::new(schema()).max_record_bytes(4096);
+    let fresh = decode(&mut decoder(), bytes);
+    let mut learned = decoder();
+    decode(&mut learned, LIKELY.as_bytes());
+    assert_eq!(decode(&mut learned, bytes), fresh);
+    assert_eq!(decode(&mut learned, bytes), fresh);
+    let lines = [b"{}\n", bytes].concat();
+    let (records, report) = scan(&lines).expect("a stream");
+    let told = decode(&mut learned, &lines);
+    let good: Vec<String> = told.iter().flatten().cloned().collect();
+    assert_eq!((good, (told.len() - records.len()) as u64), (records, report.skipped));
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    // A payload gives the same whatever was learned, from itself, too.
-    let schema = Schema::builder().time("t").dimensions(["d.e"]).build().expect("a schema");
-    let mut decoder = JsonDecoder::new(schema).max_record_bytes(4096);
-    let alone = decode(&mut decoder.clone(), bytes);
-    decode(&mut decoder, LIKELY.as_bytes());
-    assert_eq!(decode(&mut decoder, bytes), alone);
-    assert_eq!(decode(&mut decoder, bytes), alone);
-
+    check_payload(bytes);
     let Some(_) = scan(bytes) else { return };
 
     // Lines, behind one that keeps the reader from taking them for an array.
