@@ -1,5 +1,7 @@
 //! A feed that is counted as it comes gives, bit for bit, what the same records give as an archive.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use peak_core::{
     Grid, Intake, Limits, Live, LocalTable, Placed, Record, Report, Result, Schema, Source, Span, Timestamp,
     Windows,

@@ -477,7 +477,7 @@ impl TryFrom<Stored> for Live {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Key, Summary};
+    use crate::{Key, Summary, Tally};
     use proptest::prelude::*;
 
     fn at(millis: i64) -> Timestamp {
@@ -731,7 +731,7 @@ mod tests {
             prop_assert_eq!(sum.report(), whole.report());
             prop_assert_eq!(sum.close(at(80_500)), whole.close(at(80_500)));
             let key = Key::new(["d"]);
-            let left = |live: &mut Live| live.open().iter().map(|table| table.get(&key).map(|tally| tally.finish())).collect::<Vec<Option<Summary>>>();
+            let left = |live: &mut Live| live.open().iter().map(|table| table.get(&key).map(Tally::finish)).collect::<Vec<Option<Summary>>>();
             prop_assert_eq!(left(&mut sum), left(&mut whole));
         }
     }
