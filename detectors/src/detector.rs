@@ -215,7 +215,8 @@ pub enum Refusal {
     Late,
     /// There is a point at this time already.
     Duplicate,
-    /// The window was not observed as a whole.
+    /// It is not known what happened: the window was not observed as a whole, or the key found no room in
+    /// its table.
     NotObserved,
 }
 

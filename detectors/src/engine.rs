@@ -394,11 +394,18 @@ where
 {
     /// Judges every key of a window against the past, then learns the window.
     fn observe(&mut self, found: &Summaries, visit: &mut Visit<'_>) -> Result<Step> {
-        let observations = observations(&self.history, found);
+        let (observations, unknown) = observations(&self.history, found);
+        let mut step = Step::of(found, &observations);
+        let mut refuse = |observation: &Observation<'_>, step: &mut Step| {
+            step.refuse(Refusal::NotObserved);
+            visit(observation, Err(Refusal::NotObserved));
+        };
+        unknown.iter().for_each(|observation| refuse(observation, &mut step));
         if found.exposure() < 1.0 {
-            return Ok(not_observed(found, &observations, visit));
+            observations.iter().for_each(|observation| refuse(observation, &mut step));
+            return Ok(step);
         }
-        let step = judge::<D>(&self.detector, found, &observations, visit);
+        judge::<D>(&self.detector, found, &observations, &mut step, visit);
         self.detector.learn_all(&observations);
         self.remember(found)?;
         Ok(step)
@@ -406,7 +413,7 @@ where
 
     /// Learns a window without judging it.
     fn learn(&mut self, found: &Summaries) -> Result<()> {
-        self.detector.learn_all(&observations(&self.history, found));
+        self.detector.learn_all(&observations(&self.history, found).0);
         self.remember(found)
     }
 
@@ -438,41 +445,43 @@ static NOTHING: Baseline = Baseline::new();
 
 /// The summaries, and empty ones for the keys of the history that have none; in order of the keys, as
 /// the summaries are. Known keys are the history's own, so that who remembers them shares them.
-fn observations<'a>(history: &'a GlobalTable, found: &'a Summaries) -> Vec<Observation<'a>> {
+///
+/// Where keys found no room in the table, the empty ones stand apart: such a key may have had records,
+/// and its silence means nothing.
+fn observations<'a>(
+    history: &'a GlobalTable,
+    found: &'a Summaries,
+) -> (Vec<Observation<'a>>, Vec<Observation<'a>>) {
     static SILENCE: LazyLock<Summary> = LazyLock::new(Summary::default);
     let span = found.span();
+    let is_whole = Step::other_records(found) == 0;
     let mut observations = Vec::with_capacity(history.iter().len().max(found.len()));
+    let mut unknown = Vec::new();
+    let mut silent = |observations: &mut Vec<_>, (key, past)| {
+        let silent = if is_whole { observations } else { &mut unknown };
+        silent.push(Observation { key, span, summary: &SILENCE, past });
+    };
     let mut known = history.iter().peekable();
     for (key, summary) in found.iter() {
-        while let Some((key, past)) = known.next_if(|(known, _)| *known != key && *known < key) {
-            observations.push(Observation { key, span, summary: &SILENCE, past });
+        while let Some(known) = known.next_if(|(known, _)| *known != key && *known < key) {
+            silent(&mut observations, known);
         }
         let (key, past) = known.next_if(|(known, _)| *known == key).unwrap_or((key, &NOTHING));
         observations.push(Observation { key, span, summary, past });
     }
-    observations.extend(known.map(|(key, past)| Observation { key, span, summary: &SILENCE, past }));
-    observations
-}
-
-fn not_observed(found: &Summaries, observations: &[Observation<'_>], visit: &mut Visit<'_>) -> Step {
-    let mut step = Step::of(found, observations);
-    for observation in observations {
-        step.refuse(Refusal::NotObserved);
-        visit(observation, Err(Refusal::NotObserved));
-    }
-    step
+    known.for_each(|known| silent(&mut observations, known));
+    (observations, unknown)
 }
 
 fn judge<'a, D>(
     detector: &D,
     found: &Summaries,
     observations: &[Observation<'a>],
+    step: &mut Step,
     visit: &mut Visit<'_>,
-) -> Step
-where
+) where
     D: Detector<Observation<'a>> + Persist,
 {
-    let mut step = Step::of(found, observations);
     let names = LazyLock::new(|| Arc::new(found::Names::of(found.schema())));
     for (observation, verdict) in observations.iter().zip(detector.judge_all(observations)) {
         visit(observation, verdict);
@@ -489,7 +498,6 @@ where
     step.found.sort_by(|a: &Found, b: &Found| {
         b.verdict.score.total_cmp(&a.verdict.score).then_with(|| a.key.cmp(&b.key))
     });
-    step
 }
 
 /// What a step found, and what it looked at. Iterating gives what was found, strangest first.
@@ -518,17 +526,22 @@ impl Step {
     /// Of a window in which nothing was judged yet.
     fn of(found: &Summaries, observations: &[Observation<'_>]) -> Self {
         let estimated = observations.iter().filter(|x| x.summary.is_estimate()).count() as u64;
-        let other = found.get(&Key::other(found.schema().dimensions().len()));
         Step {
             window: found.span(),
             exposure: found.exposure(),
             report: Report::default(),
             estimated,
-            other: other.map_or(0, |summary| summary.records),
+            other: Step::other_records(found),
             judged: 0,
             refused: BTreeMap::new(),
             found: Vec::new(),
         }
+    }
+
+    fn other_records(found: &Summaries) -> u64 {
+        let other = found.get(&Key::other(found.schema().dimensions().len()));
+        // A feed without dimensions has but one key.
+        other.filter(|_| !found.schema().dimensions().is_empty()).map_or(0, |summary| summary.records)
     }
 
     fn refuse(&mut self, refusal: Refusal) {

@@ -2,9 +2,10 @@
 
 use super::{Feed, Highest, at, detector, tables, windows};
 use peak_core::{
-    Grid, Intake, Key, Limits, Live, LocalTable, Record, Report, Result, Schema, Source, Span, Windows,
+    Grid, Intake, Key, Limits, Live, LocalTable, LocalTables, Record, Report, Result, Schema, Source, Span,
+    Windows,
 };
-use peak_detectors::{Engine, Step};
+use peak_detectors::{Budget, Calibrated, Engine, Peak, Phases, Step};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -218,4 +219,34 @@ fn memory_does_not_grow_beyond_the_horizon() {
         assert!(engine.memory_bytes() <= 2 * most_at_first, "{round}: {}", engine.memory_bytes());
     }
     assert_eq!(engine.history().learned().len(), 20);
+}
+
+#[test]
+fn a_flood_of_new_keys_makes_no_known_key_seem_gone_and_teaches_no_silence() {
+    let schema = Schema::builder().time("t").dimensions(["k"]).build().unwrap();
+    let limits = Limits::default().with_keys(3);
+    let rule = Calibrated::new(Budget::per_key_window(0.01).unwrap()).with_phases(Phases::NONE);
+    let mut engine = Engine::new(Peak::calibrated(rule));
+    let windows = Windows::every(Span::new(at(0), at(30_000)).unwrap(), Duration::from_secs(1)).unwrap();
+    let table = |window: usize, keys: &[&str]| {
+        let mut tables = LocalTables::new(&schema, &windows[window].into()).with_limits(limits);
+        for i in 0..60 * keys.len() {
+            let record = Record::new(windows[window].start(), std::slice::from_ref(&keys[i % keys.len()]));
+            assert!(tables.add(&record).unwrap());
+        }
+        tables.into_tables().remove(0)
+    };
+    for window in 0..20 {
+        engine.take(table(window, &["a", "b", "c"])).unwrap();
+    }
+    let known = ["a", "b", "c"].map(|key| Key::new([key]));
+    let tells_of_known = |step: &Step| step.found.iter().any(|found| known.contains(&found.key));
+    let stopped = engine.clone().take(table(20, &["a", "b", "x"])).unwrap();
+    assert!(tells_of_known(&stopped), "a key that stops is told");
+
+    let flooded = engine.take(table(20, &["x", "y", "z", "a", "b", "c"])).unwrap();
+    assert_eq!((flooded.other, flooded.refused["not observed"]), (180, 3));
+    assert!(!tells_of_known(&flooded), "{:?}", flooded.found);
+    let after = engine.take(table(21, &["a", "b", "c"])).unwrap();
+    assert!(!tells_of_known(&after), "{:?}", after.found);
 }
