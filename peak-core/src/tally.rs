@@ -17,9 +17,16 @@ pub struct Tally {
     samples: Counts,
     /// The other labels.
     blame: Vec<Counts>,
-    measures: Vec<Moments>,
+    /// Apart, so that a tally of records without measures is small.
+    measured: Option<Box<Measured>>,
+}
+
+/// What is known of measures.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct Measured {
+    moments: Vec<Moments>,
     /// What only some schemas ask for.
-    more: Option<Box<More>>,
+    more: More,
 }
 
 impl Tally {
@@ -38,19 +45,14 @@ impl Tally {
     pub(crate) fn add_all_but_sample(&mut self, asked: Option<&Schema>, record: &Record<'_>) -> isize {
         self.records = self.records.saturating_add(record.weight);
         let blame = record.labels.get(1..).unwrap_or_default();
-        let mut growth = grow(&mut self.blame, blame.len()) + grow(&mut self.measures, record.measures.len());
+        let mut growth = grow(&mut self.blame, blame.len());
         for (counts, value) in self.blame.iter_mut().zip(blame) {
             if let Some(value) = value {
                 growth += counts.add(value, record.weight);
             }
         }
-        for (moments, value) in self.measures.iter_mut().zip(record.measures) {
-            if let Some(value) = value {
-                moments.push_times(*value, record.weight);
-            }
-        }
-        if let Some(schema) = asked {
-            growth += self.more.get_or_insert_default().add(schema, record);
+        if !record.measures.is_empty() {
+            growth += self.measured.get_or_insert_default().add(asked, record);
         }
         growth
     }
@@ -79,7 +81,7 @@ impl Tally {
     /// Per measure, its moments.
     #[must_use]
     pub fn measures(&self) -> &[Moments] {
-        &self.measures
+        self.measured.as_ref().map_or(&[], |measured| &measured.moments)
     }
 
     /// The memory that the tally takes, in bytes.
@@ -88,25 +90,24 @@ impl Tally {
         size_of::<Self>()
             + self.samples.heap_bytes()
             + self.blame.iter().map(Counts::memory_bytes).sum::<usize>()
-            + size_of_val(self.measures.as_slice())
-            + self.more.as_ref().map_or(0, |more| more.memory_bytes())
+            + self.measured.as_ref().map_or(0, |measured| measured.memory_bytes())
     }
 
     /// Per measure of [`Schema::quantiles`], the distribution of its values.
     #[must_use]
     pub fn quantiles(&self) -> &[Quantiles] {
-        self.more.as_ref().map_or(&[], |more| &more.quantiles)
+        self.measured.as_ref().map_or(&[], |measured| &measured.more.quantiles)
     }
 
     /// Per pair of [`Schema::label_moments`], the moments of the measure by label.
     #[must_use]
     pub fn label_moments(&self) -> &[LabelMoments] {
-        self.more.as_ref().map_or(&[], |more| &more.label_moments)
+        self.measured.as_ref().map_or(&[], |measured| &measured.more.label_moments)
     }
 
     /// What can give up exactness for memory.
     pub(crate) fn boundable(&mut self) -> impl Iterator<Item = Bounded<'_>> {
-        let moments = self.more.iter_mut().flat_map(|more| &mut more.label_moments);
+        let moments = self.measured.iter_mut().flat_map(|measured| &mut measured.more.label_moments);
         let counts = std::iter::once(&mut self.samples).chain(&mut self.blame);
         counts.map(Bounded::Counts).chain(moments.map(Bounded::Moments))
     }
@@ -124,9 +125,37 @@ impl Tally {
         };
         let mut finished = Summary::new(self.records)
             .with_labels(self.labels().map(summary))
-            .with_measures(self.measures.iter().cloned());
-        finished.more.clone_from(&self.more);
+            .with_measures(self.measures().iter().cloned());
+        let is_more = !(self.quantiles().is_empty() && self.label_moments().is_empty());
+        finished.more =
+            self.measured.as_ref().filter(|_| is_more).map(|measured| Box::new(measured.more.clone()));
         finished
+    }
+}
+
+impl Measured {
+    /// Says by how many bytes it has grown.
+    fn add(&mut self, asked: Option<&Schema>, record: &Record<'_>) -> isize {
+        let mut growth = if self.moments.is_empty() { size_of::<Self>() as isize } else { 0 };
+        growth += grow(&mut self.moments, record.measures.len());
+        for (moments, value) in self.moments.iter_mut().zip(record.measures) {
+            if let Some(value) = value {
+                moments.push_times(*value, record.weight);
+            }
+        }
+        growth + asked.map_or(0, |schema| self.more.add(schema, record))
+    }
+
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>() - size_of::<More>()
+            + size_of_val(self.moments.as_slice())
+            + self.more.memory_bytes()
+    }
+
+    fn merge(&mut self, other: &Self) {
+        grow(&mut self.moments, other.moments.len());
+        self.moments.iter_mut().zip(&other.moments).for_each(|(sum, more)| sum.merge(more));
+        self.more.merge(&other.more);
     }
 }
 
@@ -206,12 +235,8 @@ impl Combine for Tally {
         for (counts, more) in self.blame.iter_mut().zip(&other.blame) {
             counts.combine(more);
         }
-        grow(&mut self.measures, other.measures.len());
-        for (moments, more) in self.measures.iter_mut().zip(&other.measures) {
-            moments.merge(more);
-        }
-        if let Some(more) = &other.more {
-            self.more.get_or_insert_default().merge(more);
+        if let Some(measured) = &other.measured {
+            self.measured.get_or_insert_default().merge(measured);
         }
     }
 }
