@@ -48,40 +48,39 @@
 //! # Ok::<(), peak_core::Error>(())
 //! ```
 
-mod detector;
-mod engine;
-mod features;
-mod fleet;
-mod forest;
-mod incident;
-mod mad;
-mod on;
-mod peak;
-mod rshash;
+mod alerts;
+mod contract;
+mod rows;
 pub mod series;
-mod sigma;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
+mod table;
+mod time;
+mod worth;
 
-pub use detector::{Change, Counterfactual, Detector, Evidence, Explanation, Persist, Refusal, Verdict};
-pub use engine::{
-    Amendment, Blame, BlameShare, Correction, Engine, Finished, Found, Observation, Resumed, Step, Visit,
+#[cfg(any(test, feature = "testing"))]
+pub use contract::testing;
+
+pub use alerts::{EndReason, Incident, Incidents, News};
+pub use contract::{
+    Change, Counterfactual, Detector, Evidence, Explanation, Footprint, On, Persist, Refusal, Verdict,
 };
-pub use features::{
-    Feature, FeatureRows, Features, FeaturesBuilder, FeaturesMemory, OnFeatures, OnFeaturesMemory, Reading,
-    Readings, Standardisation, TimeFeature,
+pub use rows::{
+    Attribution, Cutoff, Feature, FeatureRows, Features, FeaturesBuilder, FeaturesMemory, ForestMemory,
+    IsolationForest, IsolationForestBuilder, OnFeatures, OnFeaturesMemory, Reading, Readings, RsHash,
+    RsHashBuilder, RsHashMemory, Split, Standardisation, Threshold, TimeFeature,
 };
-pub use fleet::{Fleet, FleetMemory, Footprint};
-pub use forest::{
-    Attribution, Cutoff, ForestMemory, IsolationForest, IsolationForestBuilder, Split, Threshold,
+pub use series::{
+    Abstention, Ballot, Mad, MadMemory, NormalRange, Point, SeriesTest, SigmaAssessment, SigmaEnsemble,
+    SigmaMemory, Vote, steps_little,
 };
-pub use incident::{EndReason, Incident, Incidents, News, NormalRange};
-pub use mad::{Mad, MadMemory, steps_little};
-pub use on::On;
-pub use peak::calibrated::{Budget, Calibrated, CalibratedMemory, Phases};
-pub use peak::classic::{Assessment, Classic, DayStatistics, Row, Rows, Weights};
-pub use peak::original::Number;
-pub use peak::{Peak, PeakMemory, PeakRule};
-pub use rshash::{RsHash, RsHashBuilder, RsHashMemory};
-pub use series::Point;
-pub use sigma::{Abstention, Ballot, SeriesTest, SigmaAssessment, SigmaEnsemble, SigmaMemory, Vote};
+pub use table::{
+    Amendment, Blame, BlameShare, Calibrated, CalibratedMemory, Classic, Correction, Engine, Finished, Fleet,
+    FleetMemory, Found, Observation, Peak, PeakMemory, PeakRule, Resumed, Step, Visit,
+};
+pub use time::Phases;
+pub use worth::Budget;
+
+/// The rows, and what is said of them, of the [`Classic`] rule.
+pub mod classic {
+    pub use crate::table::classic::{Assessment, DayStatistics, Row, Rows, Weights};
+    pub use crate::table::original::Number;
+}

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use peak_core::{Key, Schema, Span, Summaries, Timestamp, Tz, snapshot};
-use peak_detectors::series::{Batch, Duplicates, Seasonality, Summary};
+use peak_detectors::series::{Batch, Duplicates, Seasonality, Statistics};
 use peak_detectors::{
     Ballot, Detector, Fleet, Incidents, Mad, News, Persist, Point, Refusal, SigmaEnsemble, SigmaMemory,
     Verdict,

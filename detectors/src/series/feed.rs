@@ -1,8 +1,15 @@
 //! From what arrives to the window: order, duplicates, counters, seasons.
 
-use super::counter::{self, Kind, Step};
-use super::seasonal::{Seasonal, Seasonality};
-use super::{DAY, LARGEST, Point, Scaling, Sliding, Summary};
+mod counter;
+mod seasonal;
+
+pub use seasonal::Seasonality;
+
+pub(crate) use seasonal::Seasonal;
+
+use super::point::{LARGEST, Point};
+use super::window::{DAY, Scaling, Sliding, Statistics};
+use counter::{Kind, Step};
 use peak_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
