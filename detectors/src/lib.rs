@@ -61,7 +61,9 @@ pub use contract::testing;
 
 pub use alerts::{EndReason, Incident, Incidents, News};
 pub use contract::{
-    Change, Counterfactual, Detector, Evidence, Explanation, Footprint, On, Persist, Refusal, Verdict,
+    AnyDetector, AnyPersist, BoxedMemory, Change, Counterfactual, Detector, Evidence, Explanation, Footprint,
+    Judged, Observation, On, Persist, PoolVerdict, Refusal, TableDetector, TableTold, TableWindow, Timed,
+    Told, Verdict, Wanted,
 };
 pub use rows::{
     Attribution, Cutoff, Feature, FeatureRows, Features, FeaturesBuilder, FeaturesMemory, ForestMemory,
@@ -74,7 +76,7 @@ pub use series::{
 };
 pub use table::{
     Amendment, Blame, BlameShare, Calibrated, CalibratedMemory, Classic, Correction, Engine, Finished, Fleet,
-    FleetMemory, Found, Observation, Peak, PeakMemory, PeakRule, Resumed, Step, Visit,
+    FleetMemory, Found, Peak, PeakMemory, PeakRule, PerKey, Resumed, Step, Visit,
 };
 pub use time::Phases;
 pub use worth::Budget;

@@ -1,16 +1,16 @@
 //! All keys of a window at once.
 
-pub(crate) mod engine;
+mod engine;
+mod fleet;
 mod peak;
 mod per_key;
 
-pub use engine::{
-    Amendment, Blame, BlameShare, Correction, Engine, Finished, Found, Observation, Resumed, Step, Visit,
-};
+pub use engine::{Amendment, Blame, BlameShare, Correction, Engine, Finished, Found, Resumed, Step, Visit};
+pub use fleet::{Fleet, FleetMemory};
 pub use peak::calibrated::{Calibrated, CalibratedMemory};
 pub use peak::classic::Classic;
 pub use peak::{Peak, PeakMemory, PeakRule};
-pub use per_key::{Fleet, FleetMemory};
+pub use per_key::PerKey;
 
 pub(crate) use peak::classic;
 pub(crate) use peak::original;

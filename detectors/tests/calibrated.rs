@@ -5,7 +5,8 @@
 
 use peak_core::{Baseline, CountMoments, Counts, Key, LabelSummary, Schema, Span, Summary};
 use peak_detectors::{
-    Budget, Calibrated, Change, Detector, Explanation, Observation, Peak, PeakRule, Persist, Refusal, Verdict,
+    Budget, Calibrated, Change, Explanation, Observation, Peak, PeakRule, Persist, Refusal, TableDetector,
+    TableWindow, Verdict,
 };
 use proptest::prelude::*;
 
@@ -28,13 +29,12 @@ fn key(index: usize) -> Key {
     Key::new([format!("key {index}"), "x".into()])
 }
 
-/// Looks at one window of several keys, in the order given.
-fn look<T>(day: Span, counts: &[(usize, (u64, u64))], look: impl FnOnce(&[Observation<'_>]) -> T) -> T {
+/// Looks at one window of several keys.
+fn look<T>(day: Span, counts: &[(usize, (u64, u64))], look: impl FnOnce(&TableWindow<'_>) -> T) -> T {
     let past = Baseline::default();
     let rows: Vec<(Key, Summary)> = counts.iter().map(|(i, counts)| (key(*i), summary(*counts))).collect();
-    let observations: Vec<_> =
-        rows.iter().map(|(key, summary)| Observation::new(key, day, summary, &past)).collect();
-    look(&observations)
+    let keys: Vec<_> = rows.iter().map(|(key, summary)| Observation::new(key, day, summary, &past)).collect();
+    look(&TableWindow::new(day, &keys).unwrap())
 }
 
 fn numbered(counts: &[(u64, u64)]) -> Vec<(usize, (u64, u64))> {
@@ -44,7 +44,7 @@ fn numbered(counts: &[(u64, u64)]) -> Vec<(usize, (u64, u64))> {
 fn learned(rule: impl Into<Calibrated>, feed: &Feed) -> Peak {
     let mut peak = Peak::calibrated(rule);
     for (day, counts) in days().into_iter().zip(feed) {
-        look(day, &numbered(counts), |together| peak.learn_all(together));
+        look(day, &numbered(counts), |window| peak.learn(window));
     }
     peak
 }
@@ -57,11 +57,18 @@ fn restored(peak: &Peak) -> Peak {
 }
 
 fn judge(peak: &Peak, day: usize, counts: (u64, u64)) -> Result<Verdict, Refusal> {
-    look(days()[day], &[(0, counts)], |together| peak.judge(&together[0]))
+    look(days()[day], &[(0, counts)], |window| peak.judge(window).verdicts[0])
+}
+
+/// The verdict on a key of a window, and why.
+fn told(peak: &Peak, window: &TableWindow<'_>, place: usize) -> (Verdict, Explanation) {
+    let judged = peak.judge(window);
+    let why = peak.explain(window, &judged, &[place]).swap_remove(0);
+    (judged.verdicts[place].unwrap(), why.unwrap())
 }
 
 fn explain(peak: &Peak, day: usize, counts: (u64, u64)) -> Explanation {
-    look(days()[day], &[(0, counts)], |together| peak.explain(&together[0])).unwrap()
+    look(days()[day], &[(0, counts)], |window| told(peak, window, 0).1)
 }
 
 /// Five keys of about 100, 200 … records that wobble without repeating themselves.
@@ -87,10 +94,11 @@ fn estimates_are_held_against_wider_predictions() {
     };
     let observe = |peak: &mut Peak, day: usize, summary: &Summary, learn: bool| {
         let key = key(0);
-        let x = Observation::new(&key, days()[day], summary, &past);
-        let verdict = peak.judge(&x);
+        let keys = [Observation::new(&key, days()[day], summary, &past)];
+        let window = TableWindow::new(days()[day], &keys).unwrap();
+        let verdict = peak.judge(&window).verdicts[0];
         if learn {
-            peak.learn(&x);
+            peak.learn(&window);
         }
         verdict
     };
@@ -136,37 +144,6 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn the_order_of_keys_changes_nothing(feed in feed(), order in Just((0..6usize).collect::<Vec<_>>()).prop_shuffle()) {
-        let mut straight = Peak::default();
-        let mut shuffled = Peak::default();
-        for (day, counts) in days().into_iter().zip(&feed) {
-            let numbered = numbered(counts);
-            let reordered: Vec<_> = order.iter().map(|&i| numbered[i]).collect();
-            let expected = look(day, &numbered, |together| straight.judge_all(together));
-            let judged = look(day, &reordered, |together| shuffled.judge_all(together));
-            for (&i, judged) in order.iter().zip(judged) {
-                prop_assert_eq!(judged, expected[i]);
-            }
-            look(day, &numbered, |together| straight.learn_all(together));
-            look(day, &reordered, |together| shuffled.learn_all(together));
-            prop_assert_eq!(&straight, &shuffled);
-        }
-    }
-
-    #[test]
-    fn a_quiet_key_more_changes_no_other_keys_order(feed in feed(), records in 90..110u64) {
-        let peak = learned(Budget::default(), &feed);
-        let day = days()[feed.len()];
-        let counts = numbered(feed.last().unwrap());
-        let with = [&counts[..], &[(9, (records, 1))]].concat();
-        let scores = |counts: &[(usize, (u64, u64))]| {
-            let judged = look(day, counts, |together| peak.judge_all(together));
-            judged.into_iter().take(6).map(|judged| judged.map(|v| v.score)).collect::<Vec<_>>()
-        };
-        prop_assert_eq!(scores(&counts), scores(&with));
-    }
-
-    #[test]
     fn a_larger_count_never_raises_the_upper_p_value(feed in feed(), counts in prop::collection::vec(0..100_000u64, 9)) {
         let peak = learned(Budget::default(), &feed);
         let mut counts = counts;
@@ -189,8 +166,8 @@ proptest! {
     fn whatever_comes_the_memory_holds_numbers(feed in wild_feed()) {
         let mut peak = Peak::default();
         for (day, counts) in days().into_iter().zip(feed.iter().chain(&quiet(30))) {
-            let verdicts = look(day, &numbered(counts), |together| peak.judge_all(together));
-            look(day, &numbered(counts), |together| peak.learn_all(together));
+            let verdicts = look(day, &numbered(counts), |window| peak.judge(window).verdicts);
+            look(day, &numbered(counts), |window| peak.learn(window));
             for verdict in verdicts.into_iter().flatten() {
                 prop_assert!(verdict.p_value.is_some_and(|p| p > 0.0 && p <= 1.0), "{verdict:?}");
                 prop_assert!(verdict.score.is_finite(), "{verdict:?}");
@@ -207,10 +184,10 @@ proptest! {
         let mut restored = restored(&peak);
         prop_assert_eq!(&restored, &peak);
         for (day, counts) in days().into_iter().skip(feed.len()).zip(&feed) {
-            let judge = |peak: &Peak| look(day, &numbered(counts), |together| format!("{:?}", peak.judge_all(together)));
+            let judge = |peak: &Peak| look(day, &numbered(counts), |window| format!("{:?}", peak.judge(window)));
             prop_assert_eq!(judge(&peak), judge(&restored));
-            look(day, &numbered(counts), |together| peak.learn_all(together));
-            look(day, &numbered(counts), |together| restored.learn_all(together));
+            look(day, &numbered(counts), |window| peak.learn(window));
+            look(day, &numbered(counts), |window| restored.learn(window));
         }
     }
 }
@@ -235,13 +212,13 @@ fn an_explanation_says_what_would_have_been_quiet() {
 }
 
 /// Windows after a change for good in which it is told of.
-fn told(feed: &Feed, change: usize) -> Vec<usize> {
+fn alarms(feed: &Feed, change: usize) -> Vec<usize> {
     let mut peak = Peak::default();
     let mut told = Vec::new();
     for (i, (day, counts)) in days().into_iter().zip(feed).enumerate() {
-        let verdicts = look(day, &numbered(counts), |together| peak.judge_all(together));
+        let verdicts = look(day, &numbered(counts), |window| peak.judge(window).verdicts);
         told.extend((i >= change && verdicts[0].is_ok_and(|verdict| verdict.anomalous)).then(|| i - change));
-        look(day, &numbered(counts), |together| peak.learn_all(together));
+        look(day, &numbered(counts), |window| peak.learn(window));
     }
     told
 }
@@ -259,9 +236,64 @@ fn a_change_for_good_is_soon_the_new_normal() {
                 *top = (if changed { after } else { before }) * (90 + wobble) / 100;
             }
         }
-        let told = told(&feed, 50);
+        let told = alarms(&feed, 50);
         assert!(told.starts_with(&[0, 1, 2]) && told.len() <= 8, "{before} to {after}: {told:?}");
     }
+}
+
+#[test]
+fn a_window_holds_its_keys_in_order_each_once_and_all_of_its_own_span() {
+    let (past, silence, keys) = (Baseline::default(), Summary::default(), [key(0), key(1)]);
+    let of = |place: usize, day: usize| Observation::new(&keys[place], days()[day], &silence, &past);
+    assert!(TableWindow::new(days()[0], &[of(0, 0), of(1, 0)]).is_ok());
+    for (wrong, rule) in [
+        ([of(1, 0), of(0, 0)], "in order"),
+        ([of(0, 0), of(0, 0)], "in order"),
+        ([of(0, 0), of(1, 1)], "of this window"),
+    ] {
+        let error = TableWindow::new(days()[0], &wrong).unwrap_err().to_string();
+        assert!(error.contains(rule), "{error}");
+    }
+}
+
+#[test]
+fn a_statistic_that_does_not_matter_hides_none_that_does() {
+    // 3,000 records instead of 100, and 60 of the top sample instead of 1.
+    let rule = |effect| Calibrated::new(Budget::default()).with_minimum_effect(effect, 0.0).unwrap();
+    for (effect, top) in [(0.0, 60), (100.0, 60), (100.0, 1)] {
+        let peak = learned(rule(effect), &quiet(40));
+        let (verdict, why) = look(days()[40], &[(0, (3_000, top))], |window| told(&peak, window, 0));
+        assert!(verdict.anomalous, "{effect} {top}: {why}");
+        assert!(effect == 0.0 || why.carrier().unwrap().actual > 100.0, "{effect} {top}: {why}");
+    }
+}
+
+#[test]
+fn an_explanation_is_measured_by_the_threshold_of_its_window() {
+    // One alarm a window is less for each key when there are a hundred times as many keys.
+    let peak = learned(Budget::per_window(1.0).unwrap(), &quiet(40));
+    let with_newcomers = |records: u64| -> Vec<(usize, (u64, u64))> {
+        let known = (0..5).map(|key| (key, if key == 0 { (records, 1) } else { quiet(41)[40][key] }));
+        known.chain((100..600).map(|key| (key, (30, 1)))).collect()
+    };
+    let mut both = [0, 0];
+    for records in (100..180).chain([600]) {
+        let mut counts = with_newcomers(records);
+        counts.sort_by_key(|(i, _)| key(*i));
+        let (verdict, why) = look(days()[40], &counts, |window| told(&peak, window, 0));
+        assert_eq!(why.carrier().unwrap().exceeded, verdict.anomalous, "{records}: {why}");
+        assert_eq!(why.counterfactual.is_some(), verdict.anomalous, "{records}: {why}");
+        both[usize::from(verdict.anomalous)] += 1;
+        if let Some(below) = why.counterfactual.and_then(|quiet| quiet.below) {
+            let anomalous = |records: f64| {
+                let mut counts = with_newcomers(records as u64);
+                counts.sort_by_key(|(i, _)| key(*i));
+                look(days()[40], &counts, |window| peak.judge(window).verdicts[0]).unwrap().anomalous
+            };
+            assert!(anomalous(below) && !anomalous(below - 1.0), "{records}: {below}");
+        }
+    }
+    assert!(both[0] > 0 && both[1] > 0, "{both:?}");
 }
 
 #[test]
@@ -278,11 +310,9 @@ fn keys_that_come_and_go_are_told_so() {
     let gone = explain(&peak, 40, (0, 0));
     assert_eq!(gone.change, Some(Change::Gone));
     assert!(judge(&peak, 40, (0, 0)).unwrap().anomalous);
-    let (verdict, new) = look(days()[40], &[(99, (90_000, 1))], |together| {
-        (peak.judge(&together[0]), peak.explain(&together[0]).unwrap())
-    });
+    let (verdict, new) = look(days()[40], &[(99, (90_000, 1))], |window| told(&peak, window, 0));
     assert_eq!(new.change, Some(Change::FirstSeen));
-    assert!(verdict.unwrap().anomalous && new.to_string().starts_with("first seen: records 9"), "{new}");
+    assert!(verdict.anomalous && new.to_string().starts_with("first seen: records 9"), "{new}");
 }
 
 #[test]

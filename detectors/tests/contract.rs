@@ -1,60 +1,74 @@
-//! Every detector keeps the contract of `peak_detectors::testing::check_detector`.
+//! Every detector keeps the contract of `peak_detectors::testing`.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod feed;
-
-use feed::WindowShape;
-use peak_core::{Baseline, CountMoments, Key, Schema, Span, Summary, Timestamp, Tz};
-use peak_detectors::testing::check_detector;
+use peak_core::{CountMoments, Key, Schema, Span, Summaries, Summary, Timestamp, Tz, Windows};
+use peak_detectors::testing::{check_detector, check_table_detector};
 use peak_detectors::{
-    Budget, Classic, Detector, IsolationForest, Mad, Observation, Peak, Persist, Point, RsHash,
-    SigmaEnsemble, Split, Threshold,
+    AnyDetector, Budget, Classic, Detector, Fleet, IsolationForest, Mad, Observation, Peak, PerKey, Persist,
+    Point, RsHash, SigmaEnsemble, Split, TableDetector, Threshold,
 };
+use std::sync::Arc;
 
-fn shape(repeat: usize, records: u64, samples: u64, top: u64) -> WindowShape {
-    WindowShape { repeat, records, samples, top }
+/// Records over samples, the most frequent of which has `top`.
+fn summary(records: u64, samples: u64, top: u64) -> Summary {
+    let rest = (records - top) / (samples - 1);
+    let counts = (1..samples).map(|i| if i == 1 { records - top - rest * (samples - 2) } else { rest });
+    Summary::new(records).with_samples(counts.chain([top]).collect::<CountMoments>())
 }
 
-type Window = (Span, Summary);
+/// The windows of days, each of many keys.
+struct Days(Arc<Schema>, Windows);
 
-/// Quiet days, a spike, and windows that should not occur but may.
-fn windows() -> (Vec<Window>, Window, Vec<Window>) {
-    let mut days: Vec<Window> = feed::days(&[
-        shape(1, 100, 100, 1),
-        shape(39, 90, 90, 1),
-        shape(1, 90_000, 9_000, 50_000),
-        shape(6, 1, 1, 1),
-    ])
-    .collect();
-    let mut odd = days.split_off(41);
-    let spike = days.split_off(40).swap_remove(0);
-    let odd_windows = [
-        Summary::default(),
-        Summary::new(7),
-        Summary::new(u64::MAX).with_samples(CountMoments::from_iter([u64::MAX])),
-        Summary::new(u64::MAX).with_samples(CountMoments::from_parts(
-            u64::MAX,
-            u64::MAX,
-            u128::MAX,
-            u64::MAX,
-        )),
-        Summary::new(0).with_samples(CountMoments::from_iter([3, 4])),
+impl Days {
+    fn new() -> Self {
+        Days(Arc::new(Schema::file_types()), Span::days("2020-11-01", "2021-02-01").unwrap())
+    }
+
+    fn key(i: usize) -> Key {
+        Key::new([["malicious", "benign", "unknown"][i % 3].to_owned(), format!("type {i:02}")])
+    }
+
+    fn window(&self, day: usize, rows: impl IntoIterator<Item = (usize, Summary)>) -> Summaries {
+        let rows = rows.into_iter().map(|(i, summary)| (Days::key(i), summary));
+        Summaries::new(Arc::clone(&self.0), self.1[day], rows).unwrap()
+    }
+
+    /// Keys of 40 to 1,000 records a day, one of which comes in the middle, and one of which comes and goes.
+    fn quiet(&self, day: usize) -> Summaries {
+        let of_key = |i: usize| {
+            let wobble = (day * 7 + i * 3) * 2_654_435_761 % 1_000;
+            let records = (40 * (i + 1) + wobble * (i + 1) / 50) as u64;
+            summary(records, records.div_ceil(2 + i as u64 % 2), 4 + i as u64 % 3)
+        };
+        let is_there = |&i: &usize| match i {
+            7 => day >= 20,
+            8 => day % 3 == 0,
+            _ => true,
+        };
+        self.window(day, (0..25).filter(is_there).map(|i| (i, of_key(i))))
+    }
+}
+
+fn check<D: TableDetector + Persist>(make: impl Fn() -> D) {
+    let days = Days::new();
+    let feed: Vec<Summaries> = (0..42).map(|day| days.quiet(day)).collect();
+    let spike = summary(90_000, 9_000, 50_000);
+    let with_spike = days.window(42, [(3, spike.clone()), (5, summary(240, 120, 4))]);
+    let most = CountMoments::from_parts(u64::MAX, u64::MAX, u128::MAX, u64::MAX);
+    let odd = [
+        days.window(42, []),
+        days.window(42, [(2, Summary::default())]),
+        days.window(
+            42,
+            [(0, Summary::new(7)), (90, Summary::new(0).with_samples(CountMoments::from_iter([3, 4])))],
+        ),
+        days.window(42, [(1, Summary::new(u64::MAX).with_samples(CountMoments::from_iter([u64::MAX])))]),
+        days.window(42, (0..25).map(|i| (i, Summary::new(u64::MAX).with_samples(most)))),
+        days.window(42, (100..400).map(|i| (i, spike.clone()))),
+        days.window(42 + 30, (0..25).map(|i| (i, Summary::new(1)))),
     ];
-    odd.iter_mut().zip(odd_windows).for_each(|((_, summary), odd)| *summary = odd);
-    (days, spike, odd)
-}
-
-fn observe<'a>(key: &'a Key, (span, summary): &'a Window, past: &'a Baseline) -> Observation<'a> {
-    Observation::new(key, *span, summary, past)
-}
-
-fn check(make: impl Fn() -> Peak) {
-    let (days, spike, odd) = windows();
-    let (key, past) = (feed::key(), Baseline::default());
-    let feed: Vec<_> = days.iter().map(|found| observe(&key, found, &past)).collect();
-    let odd: Vec<_> = odd.iter().map(|found| observe(&key, found, &past)).collect();
-    check_detector(make, &feed, &observe(&key, &spike, &past), &odd);
+    check_table_detector(make, &feed, (&with_spike, &Days::key(3)), &odd);
 }
 
 #[test]
@@ -67,6 +81,27 @@ fn peak_with_the_calibrated_rule() {
     check(Peak::default);
     check(|| Peak::calibrated(Budget::per_window(1.0).unwrap()));
     check(|| Peak::calibrated(Budget::fdr(0.1).unwrap()));
+}
+
+#[test]
+fn any_detector_per_key() {
+    let records = |x: &Observation<'_>| Point::new(x.span.start(), x.summary.records as f64);
+    check(|| PerKey::new(Fleet::new(|_| Mad::default()), records));
+    check(|| PerKey::new(Fleet::new(|_| Mad::double()).with_budget(1 << 20), records));
+    let boxed = |key: &Key| -> Box<dyn AnyDetector<Point>> {
+        match key.values().next() {
+            Some("benign") => Box::new(SigmaEnsemble::default().with_window(30).unwrap()),
+            _ => Box::new(Mad::default()),
+        }
+    };
+    check(|| PerKey::new(Fleet::new(boxed), records));
+    let row = |x: &Observation<'_>| (x.span.start(), [x.summary.records as f64, x.summary.distinct() as f64]);
+    check(|| {
+        PerKey::new(
+            Fleet::new(|_| RsHash::builder(2).half_life(200).false_alarm_rate(0.1).build().unwrap()),
+            row,
+        )
+    });
 }
 
 /// A quiet series, a spike of a thousand standard deviations, and points that should not occur but may.

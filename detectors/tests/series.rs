@@ -2,16 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use peak_core::{Key, Schema, Span, Summaries, Timestamp, Tz, snapshot};
+use peak_core::{Timestamp, Tz, snapshot};
 use peak_detectors::series::{Batch, Duplicates, Seasonality, Statistics};
 use peak_detectors::{
-    Ballot, Detector, Fleet, Incidents, Mad, News, Persist, Point, Refusal, SigmaEnsemble, SigmaMemory,
-    Verdict,
+    Ballot, Detector, Incidents, Mad, News, Persist, Point, Refusal, SigmaEnsemble, SigmaMemory, Verdict,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::Duration;
 
 fn at(millis: i64) -> Timestamp {
@@ -167,66 +164,6 @@ fn restored<D: Persist>(saved: &D, mut fresh: D) -> D {
     let memory = snapshot::read(&mut std::io::Cursor::new(bytes), "memory", D::KIND, D::VERSION).unwrap();
     fresh.restore(memory).unwrap();
     fresh
-}
-
-#[test]
-fn a_restored_fleet_goes_on_with_the_same_bits() {
-    let make = || Fleet::new(|_| SigmaEnsemble::default().with_window(200).unwrap());
-    let keys: Vec<Key> = (0..7).map(|i| Key::new([format!("host-{i}")])).collect();
-    let round = |i: usize| -> Vec<(Key, Point)> {
-        let point =
-            |k: usize| Point::new(minute(i), noise(i * 7 + k) + if i % 300 == 299 { 9.0 } else { 0.0 });
-        keys.iter().enumerate().map(|(k, key)| (key.clone(), point(k))).collect()
-    };
-    let mut one = make();
-    let mut three = make();
-    let threads = NonZeroUsize::new(3).unwrap();
-    let mut anomalous = 0;
-    for i in 0..500 {
-        let judged = one.step(&round(i), NonZeroUsize::MIN);
-        anomalous += judged.iter().filter(|judged| judged.is_ok_and(|verdict| verdict.anomalous)).count();
-        assert_eq!(format!("{judged:?}"), format!("{:?}", three.step(&round(i), threads)));
-    }
-    assert_eq!(anomalous, 7);
-    let mut again = restored(&one, make());
-    for i in 500..1_500 {
-        let judged = one.step(&round(i), NonZeroUsize::MIN);
-        assert_eq!(format!("{judged:?}"), format!("{:?}", again.step(&round(i), threads)));
-    }
-}
-
-#[test]
-fn a_fleet_keeps_to_its_budget_and_forgets_what_is_silent_for_longest() {
-    let mut fleet = Fleet::new(|_| Mad::default().with_window(100).unwrap()).with_budget(20_000);
-    let key = |i: usize| Key::new([format!("{i:03}")]);
-    for i in 0..50 {
-        let points = [(key(i), Point::new(minute(i), 1.0)), (key(0), Point::new(minute(i), noise(i)))];
-        fleet.step(&points, NonZeroUsize::MIN);
-        assert!(fleet.bytes() <= 20_000, "{}", fleet.bytes());
-    }
-    assert!(fleet.get(&key(0)).is_some() && fleet.get(&key(1)).is_none() && fleet.get(&key(49)).is_some());
-    assert_eq!(fleet.evicted() as usize, 50 - fleet.len());
-}
-
-#[test]
-fn windows_of_a_table_become_series() {
-    let schema = Arc::new(Schema::builder().time("t").dimensions(["a"]).build().unwrap());
-    let window = |i: i64, records: u64| {
-        let span = Span::new(at(i * 3_600_000), at((i + 1) * 3_600_000)).unwrap();
-        Summaries::new(Arc::clone(&schema), span, [(Key::new(["a"]), peak_core::Summary::new(records))])
-            .unwrap()
-    };
-    let mut fleet = Fleet::new(|_| Mad::default());
-    let records = |found: &Summaries| found.iter().map(|(_, summary)| summary.records).sum::<u64>() as f64;
-    let mut single: Box<dyn Detector<Summaries>> = Box::new(
-        Mad::default().on(move |found: &Summaries| Point::new(found.span().start(), records(found))),
-    );
-    for i in 0..100 {
-        let found = window(i, if i == 90 { 5_000 } else { 100 + (i as u64 * 7) % 13 });
-        let judged = fleet.step_windows(&found, |summary| summary.records as f64, NonZeroUsize::MIN);
-        assert_eq!(judged[0], single.step(&found));
-        assert_eq!(judged[0].is_ok_and(|verdict| verdict.anomalous), i == 90, "{i}");
-    }
 }
 
 #[test]

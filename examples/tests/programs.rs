@@ -700,7 +700,7 @@ fn a_history_is_not_made_to_forget_all_it_has() {
 }
 
 #[test]
-fn the_quickstart_and_the_own_backend_find_their_peaks() {
+fn the_quickstart_the_own_backend_and_the_own_detector_find_their_peaks() {
     let run = |program| stdout(&Command::new(program).output().unwrap());
     let quickstart = run(env!("CARGO_BIN_EXE_quickstart"));
     assert!(
@@ -712,4 +712,9 @@ fn the_quickstart_and_the_own_backend_find_their_peaks() {
         own_backend.contains("/wp-login.php 83%") && own_backend.contains("client: 10.0.0.66 83%"),
         "{own_backend}"
     );
+    let own_detector = run(env!("CARGO_BIN_EXE_own_detector"));
+    let lines: Vec<&str> = own_detector.lines().collect();
+    assert_eq!(lines.len(), 4, "{own_detector}");
+    assert_eq!(lines[0].trim_start_matches("alone"), lines[1].trim_start_matches("in a box"));
+    assert!(lines[3].starts_with("per key: web-2: 900 records from 2020-11-30"), "{own_detector}");
 }

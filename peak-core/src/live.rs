@@ -50,6 +50,8 @@ pub struct Live {
     limits: Limits,
     /// The newest time that was heard of, within what is allowed.
     newest: Option<Timestamp>,
+    /// The start of the first window that was handed out: what was before is not known.
+    first: Option<Timestamp>,
     /// The end of the last window that was handed out.
     closed: Option<Timestamp>,
     open: LocalTables,
@@ -122,6 +124,7 @@ impl Live {
             settings: Settings { grid, grace: Duration::ZERO, ahead: Self::AHEAD, late: 0 },
             limits: Limits::default(),
             newest: None,
+            first: None,
             closed: None,
             open: tables.clone(),
             late: tables,
@@ -222,6 +225,9 @@ impl Live {
     /// Whether the window is one of the newest that were handed out.
     fn is_kept(&self, window: Span) -> bool {
         let Some(closed) = self.closed else { return false };
+        if self.first.is_some_and(|first| window.start() < first) {
+            return false;
+        }
         let mut end = closed;
         for _ in 0..self.settings.late {
             if window.end() == end {
@@ -261,6 +267,7 @@ impl Live {
         let end = self.settings.grid.window_of(watermark).start().max(next);
         self.fill(next, end, &mut over);
         self.closed = Some(end).filter(|_| self.closed.is_some() || !over.is_empty());
+        self.first = self.first.or(over.first().map(|table| table.span().start()));
         for table in &mut over {
             self.expose(table);
         }
@@ -341,6 +348,7 @@ impl Live {
         self.open.schema().check_same(other.open.schema())?;
         self.newest = self.newest.max(other.newest);
         self.closed = self.closed.max(other.closed);
+        self.first = [self.first, other.first].into_iter().flatten().min();
         let LiveReport { counted, late, too_late, early, malformed } = other.report;
         self.report.counted += counted;
         self.report.late += late;
@@ -424,6 +432,7 @@ struct Stored {
     limits: Limits,
     schema: Schema,
     newest: Option<Timestamp>,
+    first: Option<Timestamp>,
     closed: Option<Timestamp>,
     open: Vec<LocalTable>,
     late: Vec<LocalTable>,
@@ -439,12 +448,13 @@ impl Serialize for Live {
             settled.settle();
             return settled.serialize(serializer);
         };
-        let Live { settings, limits, newest, closed, unobserved, report, .. } = self;
-        let mut stored = serializer.serialize_struct("Live", 9)?;
+        let Live { settings, limits, newest, first, closed, unobserved, report, .. } = self;
+        let mut stored = serializer.serialize_struct("Live", 10)?;
         stored.serialize_field("settings", settings)?;
         stored.serialize_field("limits", limits)?;
         stored.serialize_field("schema", self.schema())?;
         stored.serialize_field("newest", newest)?;
+        stored.serialize_field("first", first)?;
         stored.serialize_field("closed", closed)?;
         stored.serialize_field("open", open)?;
         stored.serialize_field("late", late)?;
@@ -459,7 +469,8 @@ impl TryFrom<Stored> for Live {
     fn try_from(stored: Stored) -> Result<Self> {
         let mut live = Live::new(&stored.schema, stored.settings.grid).with_limits(stored.limits);
         live.settings = stored.settings;
-        (live.newest, live.closed, live.report) = (stored.newest, stored.closed, stored.report);
+        (live.newest, live.first, live.closed) = (stored.newest, stored.first, stored.closed);
+        live.report = stored.report;
         for (tables, stored) in [(&mut live.open, stored.open), (&mut live.late, stored.late)] {
             for table in stored {
                 if !live.settings.grid.is_window(table.span()) {
@@ -507,6 +518,15 @@ mod tests {
     fn records(tables: &[LocalTable]) -> Vec<u64> {
         let records = |table: &LocalTable| table.iter().map(|(_, tally)| tally.records()).sum();
         tables.iter().map(records).collect()
+    }
+
+    #[test]
+    fn what_comes_late_from_before_the_first_window_is_too_late() {
+        let mut live = Live::new(&schema(), second()).with_late(3);
+        push(&mut live, 10_200);
+        assert_eq!(starts(&live.close(at(11_000))), [10_000]);
+        assert_eq!((push(&mut live, 10_300), push(&mut live, 9_999)), (Placed::Late, Placed::TooLate));
+        assert_eq!(starts(&live.take_late()), [10_000]);
     }
 
     #[test]

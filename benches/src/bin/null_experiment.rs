@@ -17,7 +17,7 @@
 use clap::Parser;
 use comfy_table::Table;
 use peak_core::{Baseline, CountMoments, Key, Schema, Span, Summary, Timestamp, Tz};
-use peak_detectors::{Budget, Classic, Detector, Observation, Peak, Persist};
+use peak_detectors::{Budget, Classic, Observation, Peak, Persist, TableDetector, TableWindow};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_distr::{Distribution, Gamma, Normal, Poisson};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -277,13 +277,17 @@ fn run(mut detector: Peak, feed: &Feed, cells: &[Vec<Cell>]) -> Run {
         let observe =
             |&key: &usize| Observation::new(&names[key], span, &cells[key][window].summary, &nothing);
         let observations: Vec<_> = present.iter().map(observe).collect();
+        let table = TableWindow::new(span, &observations).unwrap();
         let start = Instant::now();
-        let judged = detector.judge_all(&observations);
+        let judged = detector.judge(&table);
         seconds += start.elapsed().as_secs_f64();
         said.iter_mut().for_each(|said| said.push(Said::default()));
-        for ((&key, x), judged) in present.iter().zip(&observations).zip(judged) {
-            let Ok(verdict) = judged else { continue };
-            let carried = || detector.explain(x).is_ok_and(|e| e.carried_by == "records of the top sample");
+        for (place, &key) in present.iter().enumerate() {
+            let Ok(verdict) = judged.verdicts[place] else { continue };
+            let carried = || {
+                let why = detector.explain(&table, &judged, &[place]).swap_remove(0);
+                why.is_ok_and(|why| why.carried_by == "records of the top sample")
+            };
             said[key][window] = Said {
                 alarm: verdict.anomalous,
                 p: verdict.p_value,
@@ -291,7 +295,7 @@ fn run(mut detector: Peak, feed: &Feed, cells: &[Vec<Cell>]) -> Run {
             };
         }
         let start = Instant::now();
-        detector.learn_all(&observations);
+        detector.learn(&table);
         seconds += start.elapsed().as_secs_f64();
         present.iter().for_each(|&key| seen[key] = true);
     }

@@ -1,21 +1,23 @@
-//! The contract between a detector and everybody else.
+//! The contract of what judges one thing at a time.
 
 use super::explanation::Explanation;
 use super::on::On;
 use super::verdict::{Refusal, Verdict};
-use peak_core::{Key, Timestamp};
 use std::borrow::Borrow;
 
 /// Tells whether what it looks at is strange, given what it has learned.
 ///
-/// `X` is what it looks at: an [`Observation`](crate::Observation) of a key for the peak detector, a
-/// point of a series, a row of features. Judging is pure and learning is explicit, so a program
-/// decides what enters the memory; [`step`](Self::step) does both in the order that does not let a
-/// point vouch for itself.
+/// `X` is the one thing it looks at: a [`Point`](crate::Point) of a series, a row of features. (What looks
+/// at all keys of a window at once is a [`TableDetector`](crate::TableDetector).) Judging is pure and
+/// learning is explicit, so a program decides what enters the memory; [`step`](Self::step) does both in
+/// the order that does not let a point vouch for itself.
 ///
 /// Detectors are deterministic: the same input and configuration give the same bits.
 /// `peak_detectors::testing::check_detector` (feature `testing`) asserts the contract for any
 /// implementation.
+///
+/// The trait can be made into an object, and boxes of detectors are detectors; see
+/// [`AnyDetector`](crate::AnyDetector) for boxes that are cloned and saved.
 pub trait Detector<X: ?Sized> {
     /// Judges `x` against what was learned so far, and leaves no trace.
     ///
@@ -42,22 +44,18 @@ pub trait Detector<X: ?Sized> {
         verdict
     }
 
-    /// Judges what arrived together: all keys of one window of a table. A detector that decides
-    /// across keys overrides it; for a single element it always equals [`judge`](Self::judge).
-    fn judge_all(&self, together: &[X]) -> Vec<Result<Verdict, Refusal>>
-    where
-        X: Sized,
-    {
-        together.iter().map(|x| self.judge(x)).collect()
-    }
-
-    /// Learns what arrived together. A detector that borrows strength across keys overrides it; for a
-    /// single element it always equals [`learn`](Self::learn).
-    fn learn_all(&mut self, together: &[X])
-    where
-        X: Sized,
-    {
-        together.iter().for_each(|x| self.learn(x));
+    /// Judges, explains when the verdict is wanted, then learns: the one order in which all three are
+    /// possible.
+    ///
+    /// # Errors
+    /// As [`judge`](Self::judge); `x` is learned all the same.
+    fn step_told(&mut self, x: &X, wanted: &Wanted<'_>) -> Result<Told, Refusal> {
+        let told = self.judge(x).map(|verdict| {
+            let explanation = wanted(&verdict).then(|| self.explain(x));
+            Told { verdict, explanation }
+        });
+        self.learn(x);
+        told
     }
 
     /// The detector on another input: `look` turns what is at hand into what the detector looks at. All
@@ -87,16 +85,55 @@ pub trait Detector<X: ?Sized> {
     {
         On::new(self, look)
     }
+}
 
-    /// Forgets the keys that had no records since. An [`Engine`](crate::Engine) calls it with the
-    /// start of its horizon, when its own history forgets them. A detector that remembers no keys, or
-    /// shall never forget them, does nothing.
-    fn forget_before(&mut self, horizon: Timestamp) {
-        let _ = horizon;
-    }
+/// Which verdicts are to be explained.
+pub type Wanted<'w> = dyn Fn(&Verdict) -> bool + Sync + 'w;
 
-    /// Forgets the keys that are not to be kept. A detector that remembers no keys does nothing.
-    fn retain(&mut self, keep: &mut dyn FnMut(&Key) -> bool) {
-        let _ = keep;
+/// A verdict, and why, where that was wanted.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Told {
+    /// What the detector says.
+    pub verdict: Verdict,
+    /// Why, as of before it was learned.
+    pub explanation: Option<Result<Explanation, Refusal>>,
+}
+
+impl Told {
+    /// A verdict and its explanation.
+    #[must_use]
+    pub fn new(verdict: Verdict, explanation: Option<Result<Explanation, Refusal>>) -> Self {
+        Told { verdict, explanation }
     }
 }
+
+/// A detector through a pointer to it is the same detector.
+macro_rules! through {
+    ($pointer:ty) => {
+        impl<X: ?Sized, D: Detector<X> + ?Sized> Detector<X> for $pointer {
+            fn judge(&self, x: &X) -> Result<Verdict, Refusal> {
+                (**self).judge(x)
+            }
+
+            fn learn(&mut self, x: &X) {
+                (**self).learn(x);
+            }
+
+            fn explain(&self, x: &X) -> Result<Explanation, Refusal> {
+                (**self).explain(x)
+            }
+
+            fn step(&mut self, x: &X) -> Result<Verdict, Refusal> {
+                (**self).step(x)
+            }
+
+            fn step_told(&mut self, x: &X, wanted: &Wanted<'_>) -> Result<Told, Refusal> {
+                (**self).step_told(x, wanted)
+            }
+        }
+    };
+}
+
+through!(Box<D>);
+through!(&mut D);

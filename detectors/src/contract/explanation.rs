@@ -59,6 +59,36 @@ pub struct Evidence {
     pub p_value: Option<f64>,
 }
 
+impl Evidence {
+    /// A value that was measured, without any bound.
+    #[must_use]
+    pub fn new(statistic: impl Into<Cow<'static, str>>, actual: f64) -> Self {
+        Evidence {
+            statistic: statistic.into(),
+            actual,
+            expected: None,
+            lower: None,
+            upper: None,
+            exceeded: false,
+            p_value: None,
+        }
+    }
+
+    /// With what is typical.
+    #[must_use]
+    pub fn with_expected(self, expected: f64) -> Self {
+        Evidence { expected: Some(expected), ..self }
+    }
+
+    /// With the values that must not be passed.
+    #[must_use]
+    pub fn with_bounds(self, lower: Option<f64>, upper: Option<f64>) -> Self {
+        let is_below = lower.is_some_and(|lower| self.actual < lower);
+        let is_above = upper.is_some_and(|upper| self.actual > upper);
+        Evidence { lower, upper, exceeded: is_below || is_above, ..self }
+    }
+}
+
 /// What would have kept the detector quiet: this statistic above one value, or below another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Counterfactual {
@@ -85,6 +115,22 @@ impl fmt::Display for Counterfactual {
 }
 
 impl Explanation {
+    /// The explanation of a detector that looks at one thing only.
+    #[must_use]
+    pub fn of(evidence: Evidence) -> Self {
+        let quiet = evidence.exceeded.then(|| Counterfactual {
+            statistic: evidence.statistic.clone(),
+            above: evidence.lower.filter(|lower| evidence.actual < *lower),
+            below: evidence.upper.filter(|upper| evidence.actual > *upper),
+        });
+        Explanation {
+            carried_by: evidence.statistic.clone(),
+            evidence: vec![evidence],
+            counterfactual: quiet.filter(|quiet| quiet.above.or(quiet.below).is_some()),
+            change: None,
+        }
+    }
+
     /// The evidence that carried the verdict.
     #[must_use]
     pub fn carrier(&self) -> Option<&Evidence> {

@@ -1,7 +1,10 @@
 //! Any detector on any input.
 
-use super::{Detector, Explanation, Persist, Refusal, Verdict};
-use peak_core::{Result, Timestamp};
+use super::detector::{Detector, Told, Wanted};
+use super::explanation::Explanation;
+use super::persist::Persist;
+use super::verdict::{Refusal, Verdict};
+use peak_core::Result;
 use serde::Serialize;
 use std::borrow::Borrow;
 use std::fmt;
@@ -67,8 +70,8 @@ where
         self.detector.explain((self.look)(x).borrow())
     }
 
-    fn forget_before(&mut self, horizon: Timestamp) {
-        self.detector.forget_before(horizon);
+    fn step_told(&mut self, x: &W, wanted: &Wanted<'_>) -> Result<Told, Refusal> {
+        self.detector.step_told((self.look)(x).borrow(), wanted)
     }
 }
 

@@ -1,8 +1,10 @@
 //! Memories that can be saved.
 
-use peak_core::{Result, snapshot};
-use serde::de::DeserializeOwned;
-use serde::{Serialize, Serializer};
+use peak_core::{Result, shown, snapshot};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
+use std::marker::PhantomData;
 use std::path::Path;
 
 /// A detector whose memory can be saved, and restored under the program's own configuration: the
@@ -65,7 +67,36 @@ pub trait Persist {
 pub(crate) struct MemoryOf<'a, D>(pub(crate) &'a D);
 
 impl<D: Persist> Serialize for MemoryOf<'_, D> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         self.0.memory().serialize(serializer)
+    }
+}
+
+/// The kind of a detector whose memory stands within another: stored by its name, and refused when it is
+/// another one before anything of it is read.
+pub(crate) struct KindOf<D>(PhantomData<fn() -> D>);
+
+impl<D> KindOf<D> {
+    pub(crate) fn new() -> Self {
+        KindOf(PhantomData)
+    }
+}
+
+impl<D: Persist> Serialize for KindOf<D> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        D::KIND.serialize(serializer)
+    }
+}
+
+impl<'de, D: Persist> Deserialize<'de> for KindOf<D> {
+    fn deserialize<S: Deserializer<'de>>(deserializer: S) -> std::result::Result<Self, S::Error> {
+        let kind = Cow::<str>::deserialize(deserializer)?;
+        if kind != D::KIND {
+            let (wanted, kind) = (D::KIND, shown(&kind));
+            return Err(S::Error::custom(format_args!(
+                "must be of a detector of the kind {wanted}, got {kind}"
+            )));
+        }
+        Ok(KindOf::new())
     }
 }

@@ -1,5 +1,6 @@
 //! One measurement of a series.
 
+use crate::contract::Timed;
 use peak_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,18 @@ impl Point {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.value.abs() < Self::LIMIT
+    }
+}
+
+impl Timed for Point {
+    type Thing = Self;
+
+    fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    fn thing(&self) -> &Self {
+        self
     }
 }
 

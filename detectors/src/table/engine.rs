@@ -8,12 +8,14 @@ pub use checkpoint::Resumed;
 pub use found::{Blame, BlameShare, Found};
 pub use late::{Amendment, Correction};
 
-use crate::contract::{Detector, Explanation, Persist, Refusal, Verdict};
+use crate::contract::{
+    Explanation, Observation, Persist, PoolVerdict, Refusal, TableDetector, TableTold, TableWindow, Verdict,
+};
 use late::Late;
 use peak_core::snapshot::Snapshot;
 use peak_core::{
-    Baseline, Error, GlobalTable, Key, Limits, LocalTable, LocalTables, Report, Result, Source, Span,
-    Summaries, Summary, Windows, snapshot,
+    Baseline, Error, GlobalTable, Key, Limits, LocalTable, LocalTables, Report, Result, Schema, Source, Span,
+    Summaries, Summary, Timestamp, Windows, snapshot,
 };
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -23,28 +25,6 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-
-/// What a table detector looks at: one key in one finished window, beside the key's past.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Observation<'a> {
-    /// The dimension values.
-    pub key: &'a Key,
-    /// The window.
-    pub span: Span,
-    /// Its summary; without records for a key of the past that has none in the window.
-    pub summary: &'a Summary,
-    /// The key's history before the window.
-    pub past: &'a Baseline,
-}
-
-impl<'a> Observation<'a> {
-    /// A key in a window, beside its past.
-    #[must_use]
-    pub fn new(key: &'a Key, span: Span, summary: &'a Summary, past: &'a Baseline) -> Self {
-        Observation { key, span, summary, past }
-    }
-}
 
 /// Judges all keys of a table window by window, and keeps their history.
 ///
@@ -106,7 +86,7 @@ struct State<D> {
 
 impl<D> Engine<D>
 where
-    D: for<'a> Detector<Observation<'a>> + Persist + Clone,
+    D: TableDetector + Persist + Clone,
 {
     /// How far back an engine remembers unless told otherwise: six weeks.
     pub const HORIZON: Duration = Duration::from_secs(42 * 86_400);
@@ -193,7 +173,7 @@ where
         visit: &mut Visit<'_>,
     ) -> Result<Vec<Step>> {
         for window in windows {
-            self.state.history.admits(source.schema(), window)?;
+            self.state.admits(source.schema(), window)?;
         }
         let (finished, report) = if self.late.is_none() && self.limits == Limits::default() {
             closed_windows(source, windows)?
@@ -232,7 +212,7 @@ where
             table.keep_to(self.limits_of_tables())?;
         }
         let found = window.found();
-        self.state.history.admits(found.schema(), found.span())?;
+        self.state.admits(found.schema(), found.span())?;
         let step = self.state.observe(&found, visit)?;
         #[cfg(feature = "tracing")]
         tracing::debug!(window = %step.window, judged = step.judged, found = step.found.len(), "judged a window");
@@ -243,14 +223,25 @@ where
         Ok(step)
     }
 
-    /// Why the detector would say what it says of a finished window of one key, at this point in the
-    /// history.
-    ///
-    /// # Errors
-    /// The detector's refusal.
-    pub fn explain(&self, key: &Key, window: Span, summary: &Summary) -> Result<Explanation, Refusal> {
-        let past = self.state.history.get(key).unwrap_or(&NOTHING);
-        self.state.detector.explain(&Observation::new(key, window, summary, past))
+    /// Why the detector would say what it says of some keys of a finished window, at this point in the
+    /// history: an explanation or the detector's refusal for each, [`Refusal::Empty`] for a key that is
+    /// neither in the window nor known. Nothing is learned.
+    pub fn explain<'k>(
+        &self,
+        window: &Summaries,
+        keys: impl IntoIterator<Item = &'k Key>,
+    ) -> Vec<Result<Explanation, Refusal>> {
+        let (observed, _) = observations(&self.state.history, window);
+        let place = |key: &Key| observed.binary_search_by(|x| x.key.cmp(key)).ok();
+        let places: Vec<Option<usize>> = keys.into_iter().map(place).collect();
+        let window = self.state.window(window, &observed);
+        let judged = self.state.detector.judge(&window);
+        let known: Vec<usize> = places.iter().copied().flatten().collect();
+        let mut explained = self.state.detector.explain(&window, &judged, &known).into_iter();
+        places
+            .into_iter()
+            .map(|place| place.and_then(|_| explained.next()).unwrap_or(Err(Refusal::Empty)))
+            .collect()
     }
 
     /// Forgets the keys that are not to be kept, as if they had never been there: a tenant that has
@@ -390,7 +381,7 @@ fn closed_windows(source: &dyn Source, windows: &Windows) -> Result<(Vec<Finishe
 
 impl<D> State<D>
 where
-    D: for<'a> Detector<Observation<'a>> + Persist,
+    D: TableDetector + Persist,
 {
     /// Judges every key of a window against the past, then learns the window.
     fn observe(&mut self, found: &Summaries, visit: &mut Visit<'_>) -> Result<Step> {
@@ -405,16 +396,39 @@ where
             observations.iter().for_each(|observation| refuse(observation, &mut step));
             return Ok(step);
         }
-        judge::<D>(&self.detector, found, &observations, &mut step, visit);
-        self.detector.learn_all(&observations);
+        let window = self.window(found, &observations);
+        let told = self.detector.step_told(&window, &|verdict| verdict.anomalous);
+        step.tell::<D>(found.schema(), &observations, told, visit);
         self.remember(found)?;
         Ok(step)
     }
 
     /// Learns a window without judging it.
     fn learn(&mut self, found: &Summaries) -> Result<()> {
-        self.detector.learn_all(&observations(&self.history, found).0);
+        let (keys, _) = observations(&self.history, found);
+        self.detector.learn(&self.window(found, &keys));
         self.remember(found)
+    }
+
+    /// Whether a window is the next one.
+    fn admits(&self, schema: &Schema, span: Span) -> Result<()> {
+        self.history.admits(schema, span)?;
+        if self.newest().is_some_and(|newest| span.start() < newest) {
+            // What has learned a later window would take this one for news.
+            let rule = "must be newer than those that were learned; late records are for `amend`";
+            return Err(Error::invalid("window", rule, span));
+        }
+        self.detector.admits(span)
+    }
+
+    /// The end of the newest window that was learned.
+    fn newest(&self) -> Option<Timestamp> {
+        self.history.learned().last().map(|span| span.end())
+    }
+
+    /// The keys of a window as they follow the history.
+    fn window<'a>(&self, found: &Summaries, keys: &'a [Observation<'a>]) -> TableWindow<'a> {
+        TableWindow::after(found.span(), found.exposure(), self.newest(), keys)
     }
 
     fn remember(&mut self, found: &Summaries) -> Result<()> {
@@ -473,33 +487,6 @@ fn observations<'a>(
     (observations, unknown)
 }
 
-fn judge<'a, D>(
-    detector: &D,
-    found: &Summaries,
-    observations: &[Observation<'a>],
-    step: &mut Step,
-    visit: &mut Visit<'_>,
-) where
-    D: Detector<Observation<'a>> + Persist,
-{
-    let names = LazyLock::new(|| Arc::new(found::Names::of(found.schema())));
-    for (observation, verdict) in observations.iter().zip(detector.judge_all(observations)) {
-        visit(observation, verdict);
-        match verdict {
-            Err(refusal) => step.refuse(refusal),
-            Ok(verdict) => {
-                step.judged += 1;
-                if verdict.anomalous {
-                    step.found.push(Found::explain(detector, observation, verdict, &names));
-                }
-            }
-        }
-    }
-    step.found.sort_by(|a: &Found, b: &Found| {
-        b.verdict.score.total_cmp(&a.verdict.score).then_with(|| a.key.cmp(&b.key))
-    });
-}
-
 /// What a step found, and what it looked at. Iterating gives what was found, strangest first.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
@@ -514,6 +501,8 @@ pub struct Step {
     pub estimated: u64,
     /// How many records were counted as [`Key::other`], because their keys found no room.
     pub other: u64,
+    /// What happened to all keys alike, when something did.
+    pub pool: Option<PoolVerdict>,
     /// How many keys got a verdict.
     pub judged: u64,
     /// How many keys got none, by reason.
@@ -532,6 +521,7 @@ impl Step {
             report: Report::default(),
             estimated,
             other: Step::other_records(found),
+            pool: None,
             judged: 0,
             refused: BTreeMap::new(),
             found: Vec::new(),
@@ -542,6 +532,37 @@ impl Step {
         let other = found.get(&Key::other(found.schema().dimensions().len()));
         // A feed without dimensions has but one key.
         other.filter(|_| !found.schema().dimensions().is_empty()).map_or(0, |summary| summary.records)
+    }
+
+    /// Takes in what the detector has told of the keys.
+    fn tell<D: Persist>(
+        &mut self,
+        schema: &Schema,
+        keys: &[Observation<'_>],
+        told: TableTold,
+        visit: &mut Visit<'_>,
+    ) {
+        let names = LazyLock::new(|| Arc::new(found::Names::of(schema)));
+        let TableTold { judged, explained } = told;
+        self.pool = judged.pool;
+        let mut explained = explained.into_iter().peekable();
+        for (place, (x, verdict)) in keys.iter().zip(judged.verdicts).enumerate() {
+            visit(x, verdict);
+            let why = explained.next_if(|(explained, _)| *explained == place).map(|(_, why)| why);
+            match verdict {
+                Err(refusal) => self.refuse(refusal),
+                Ok(verdict) => {
+                    self.judged += 1;
+                    if verdict.anomalous {
+                        let why = why.unwrap_or(Err(Refusal::Empty));
+                        self.found.push(Found::new(D::KIND, x, verdict, why, &names));
+                    }
+                }
+            }
+        }
+        self.found.sort_by(|a: &Found, b: &Found| {
+            b.verdict.score.total_cmp(&a.verdict.score).then_with(|| a.key.cmp(&b.key))
+        });
     }
 
     fn refuse(&mut self, refusal: Refusal) {

@@ -4,12 +4,13 @@ pub(crate) mod calibrated;
 pub(crate) mod classic;
 pub(crate) mod original;
 
-use crate::contract::{Detector, Explanation, Footprint, Persist, Refusal, Verdict};
-use crate::table::engine::Observation;
+use crate::contract::{
+    Explanation, Footprint, Judged, Persist, Refusal, TableDetector, TableTold, TableWindow, Wanted,
+};
 use crate::worth::Budget;
 use calibrated::{Calibrated, CalibratedMemory};
 use classic::{Classic, Rows};
-use peak_core::{Error, Key, Result, Timestamp};
+use peak_core::{Error, Key, Result, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Finds keys whose window stands out against their history.
@@ -73,54 +74,55 @@ impl Default for Peak {
     }
 }
 
-impl Detector<Observation<'_>> for Peak {
-    fn judge(&self, x: &Observation<'_>) -> Result<Verdict, Refusal> {
+impl Peak {
+    /// The rule as a detector.
+    fn detector(&self) -> &dyn TableDetector {
         match &self.rule {
-            PeakRule::Classic(rule) => rule.assess(x).map(|assessment| assessment.verdict()),
-            PeakRule::Calibrated(rule) => rule.judge(x),
+            PeakRule::Classic(rule) => rule,
+            PeakRule::Calibrated(rule) => &**rule,
         }
     }
 
-    fn learn(&mut self, x: &Observation<'_>) {
+    fn detector_mut(&mut self) -> &mut dyn TableDetector {
         match &mut self.rule {
-            PeakRule::Classic(rule) => rule.learn_all(std::slice::from_ref(x)),
-            PeakRule::Calibrated(rule) => rule.learn_all(std::slice::from_ref(x)),
+            PeakRule::Classic(rule) => rule,
+            PeakRule::Calibrated(rule) => &mut **rule,
         }
     }
+}
 
-    fn explain(&self, x: &Observation<'_>) -> Result<Explanation, Refusal> {
-        match &self.rule {
-            PeakRule::Classic(rule) => rule.assess(x).map(|assessment| assessment.explain()),
-            PeakRule::Calibrated(rule) => rule.explain(x),
-        }
+impl TableDetector for Peak {
+    fn judge(&self, window: &TableWindow<'_>) -> Judged {
+        self.detector().judge(window)
     }
 
-    fn judge_all(&self, together: &[Observation<'_>]) -> Vec<Result<Verdict, Refusal>> {
-        match &self.rule {
-            PeakRule::Classic(rule) => rule.judge_all(together),
-            PeakRule::Calibrated(rule) => rule.judge_all(together),
-        }
+    fn learn(&mut self, window: &TableWindow<'_>) {
+        self.detector_mut().learn(window);
     }
 
-    fn learn_all(&mut self, together: &[Observation<'_>]) {
-        match &mut self.rule {
-            PeakRule::Classic(rule) => rule.learn_all(together),
-            PeakRule::Calibrated(rule) => rule.learn_all(together),
-        }
+    fn explain(
+        &self,
+        window: &TableWindow<'_>,
+        judged: &Judged,
+        places: &[usize],
+    ) -> Vec<Result<Explanation, Refusal>> {
+        self.detector().explain(window, judged, places)
+    }
+
+    fn step_told(&mut self, window: &TableWindow<'_>, wanted: &Wanted<'_>) -> TableTold {
+        self.detector_mut().step_told(window, wanted)
+    }
+
+    fn admits(&self, window: Span) -> Result<()> {
+        self.detector().admits(window)
     }
 
     fn forget_before(&mut self, horizon: Timestamp) {
-        match &mut self.rule {
-            PeakRule::Classic(rule) => rule.forget_before(horizon),
-            PeakRule::Calibrated(rule) => rule.forget_before(horizon),
-        }
+        self.detector_mut().forget_before(horizon);
     }
 
     fn retain(&mut self, keep: &mut dyn FnMut(&Key) -> bool) {
-        match &mut self.rule {
-            PeakRule::Classic(rule) => rule.retain(keep),
-            PeakRule::Calibrated(rule) => rule.retain(keep),
-        }
+        self.detector_mut().retain(keep);
     }
 }
 

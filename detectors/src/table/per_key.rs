@@ -1,281 +1,159 @@
-//! Many series: one detector per key.
+//! Any detector of one thing as a detector of tables.
 
-use crate::contract::{Detector, Footprint, MemoryOf, Persist, Refusal, Verdict};
-use crate::series::Point;
-use foldhash::fast::RandomState;
-use indexmap::IndexSet;
-use peak_core::{Error, Key, Result, Summaries, Summary, Timestamp};
-use serde::ser::SerializeSeq;
-use serde::{Serialize, Serializer};
+use super::fleet::Fleet;
+use crate::contract::{
+    Detector, Explanation, Judged, Observation, Persist, Refusal, TableDetector, TableTold, TableWindow,
+    Timed, Verdict, Wanted,
+};
+use peak_core::{Key, Result, Timestamp};
+use serde::Serialize;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
-/// A detector per key, made by a factory when the key is first seen.
+/// Any detector of one thing as a detector of tables, one per key: a [`Fleet`], and what it is to look at.
 ///
-/// With a budget, the keys that have been silent for longest are forgotten first, of several the
-/// smallest; what is forgotten does not depend on threads. Threads are an argument: none are started
-/// unless asked for, and verdicts do not depend on how many there are.
+/// `look` makes of a key in a window a [`Point`](crate::Point), or a time with a row of features. A key
+/// without records is looked at like any other, as long as it has a detector; it gets none as long as it
+/// has no records.
 ///
 /// ```
-/// use peak_core::{Key, Timestamp};
-/// use peak_detectors::{Fleet, Point, SigmaEnsemble};
-/// use std::num::NonZeroUsize;
+/// use peak_core::{Key, Schema, Span, Summaries, Summary};
+/// use peak_detectors::{Engine, Fleet, Mad, Observation, PerKey, Point};
+/// use std::sync::Arc;
 ///
-/// let prototype = SigmaEnsemble::default().with_window(288)?; // clones share its configuration
-/// let mut fleet = Fleet::new(move |_| prototype.clone()).with_budget(64 << 20);
-/// for minute in 0..200 {
-///     let time = Timestamp::from_millis(minute * 60_000)?;
-///     let points: Vec<_> = ["a", "b"]
-///         .map(|host| (Key::new([host]), Point::new(time, (minute % 5) as f64)))
-///         .to_vec();
-///     let verdicts = fleet.step(&points, NonZeroUsize::MIN);
-///     assert_eq!(verdicts.len(), points.len());
+/// let records = |x: &Observation<'_>| Point::new(x.span.start(), x.summary.records as f64);
+/// let mut engine = Engine::new(PerKey::new(Fleet::new(|_| Mad::default()), records));
+/// let schema = Arc::new(Schema::builder().time("time").dimensions(["host"]).build()?);
+/// for (i, hour) in Span::days("2020-11-01", "2020-12-15")?.into_iter().enumerate() {
+///     let counts = [("a", 100 + i * 7 % 13), ("b", if i == 40 { 900 } else { 20 + i * 5 % 7 })];
+///     let rows = counts.map(|(host, records)| (Key::new([host]), Summary::new(records as u64)));
+///     let step = engine.take(Summaries::new(Arc::clone(&schema), hour, rows)?)?;
+///     let found: Vec<String> = step.found.iter().map(|found| found.key.to_string()).collect();
+///     assert_eq!(found, if i == 40 { vec!["b"] } else { vec![] });
 /// }
-/// assert_eq!(fleet.len(), 2);
 /// # Ok::<(), peak_core::Error>(())
 /// ```
-pub struct Fleet<D> {
-    make: Arc<dyn Fn(&Key) -> D + Send + Sync>,
-    budget: Option<usize>,
-    keys: IndexSet<Key, RandomState>,
-    /// In the order of the keys.
-    members: Vec<Member<D>>,
-    evicted: u64,
-}
-
-#[derive(Debug, Clone)]
-struct Member<D> {
-    detector: D,
-    newest: Timestamp,
-}
-
-impl<D: Clone> Clone for Fleet<D> {
-    fn clone(&self) -> Self {
-        Fleet {
-            make: Arc::clone(&self.make),
-            budget: self.budget,
-            keys: self.keys.clone(),
-            members: self.members.clone(),
-            evicted: self.evicted,
-        }
-    }
-}
-
-impl<D> fmt::Debug for Fleet<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fleet")
-            .field("keys", &self.keys.len())
-            .field("budget", &self.budget)
-            .finish_non_exhaustive()
-    }
-}
-
-type Judged = Result<Verdict, Refusal>;
-
-/// A point to step through: the member, the place in the input, the point.
-type Work<'a> = (usize, usize, &'a Point);
-
-impl<D: Detector<Point>> Fleet<D> {
-    /// An empty fleet.
-    pub fn new(make: impl Fn(&Key) -> D + Send + Sync + 'static) -> Self {
-        Fleet {
-            make: Arc::new(make),
-            budget: None,
-            keys: IndexSet::default(),
-            members: Vec::new(),
-            evicted: 0,
-        }
-    }
-
-    /// The number of keys.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.members.len()
-    }
-
-    /// Whether there is no key.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
-    /// How many keys were forgotten for the budget.
-    #[must_use]
-    pub fn evicted(&self) -> u64 {
-        self.evicted
-    }
-
-    /// The detector of a key.
-    #[must_use]
-    pub fn get(&self, key: &Key) -> Option<&D> {
-        Some(&self.members[self.keys.get_index_of(key)?].detector)
-    }
-
-    /// The keys and their detectors.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Key, &D)> {
-        self.keys.iter().zip(self.members.iter().map(|member| &member.detector))
-    }
-
-    /// The place of a key. Keys mostly come in the order of the last time, so that `guess` is worth a
-    /// look.
-    fn index(&mut self, key: &Key, guess: usize) -> usize {
-        if self.keys.get_index(guess) == Some(key) {
-            return guess;
-        }
-        if let Some(index) = self.keys.get_index_of(key) {
-            return index;
-        }
-        self.members.push(Member { detector: (self.make)(key), newest: Timestamp::MIN });
-        self.keys.insert_full(key.clone()).0
-    }
-}
-
-impl<D: Detector<Point> + Footprint + Send> Fleet<D> {
-    /// A fleet that takes at most so many bytes after each step; keys and their text are not counted.
-    #[must_use]
-    pub fn with_budget(mut self, bytes: usize) -> Self {
-        self.budget = Some(bytes);
-        self
-    }
-
-    /// The bytes that the detectors take.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.members.iter().map(|member| member.detector.bytes()).sum()
-    }
-
-    /// Steps through points of any keys, on so many threads. The points of a key are taken in the order
-    /// in which they stand; the verdicts have the order of the points.
-    pub fn step(&mut self, points: &[(Key, Point)], threads: NonZeroUsize) -> Vec<Judged> {
-        let mut next = 0;
-        let mut place = |(key, point): &(Key, Point)| {
-            let index = self.index(key, next);
-            next = index + 1;
-            (index, *point)
-        };
-        let points: Vec<(usize, Point)> = points.iter().map(&mut place).collect();
-        let work = points.iter().enumerate().map(|(place, (index, point))| (*index, place, point));
-        let judged = step_all(&mut self.members, work.collect(), threads);
-        self.keep_to_budget();
-        judged
-    }
-
-    /// Steps through the keys of a window: what `measure` reads from them becomes a point of the
-    /// key's series, at the start of the window.
-    pub fn step_windows(
-        &mut self,
-        window: &Summaries,
-        measure: impl Fn(&Summary) -> f64,
-        threads: NonZeroUsize,
-    ) -> Vec<Judged> {
-        let point = |summary: &Summary| Point::new(window.span().start(), measure(summary));
-        let points: Vec<(Key, Point)> =
-            window.iter().map(|(key, summary)| (key.clone(), point(summary))).collect();
-        self.step(&points, threads)
-    }
-
-    fn keep_to_budget(&mut self) {
-        let Some(budget) = self.budget else { return };
-        let mut bytes = self.bytes();
-        if bytes <= budget {
-            return;
-        }
-        let mut oldest: Vec<(Timestamp, Key)> =
-            self.members.iter().zip(&self.keys).map(|(member, key)| (member.newest, key.clone())).collect();
-        oldest.sort_unstable();
-        for (_, key) in oldest {
-            if bytes <= budget {
-                break;
-            }
-            if let Some((index, _)) = self.keys.swap_remove_full(&key) {
-                bytes -= self.members.swap_remove(index).detector.bytes();
-                self.evicted += 1;
-            }
-        }
-    }
-}
-
-fn step_all<D: Detector<Point> + Send>(
-    members: &mut [Member<D>],
-    mut work: Vec<Work<'_>>,
+pub struct PerKey<D, F> {
+    fleet: Fleet<D>,
+    look: F,
     threads: NonZeroUsize,
-) -> Vec<Judged> {
-    if threads.get() == 1 {
-        return work.iter().map(|&(index, _, point)| members[index].step(point)).collect();
+}
+
+impl<D: Clone, F: Clone> Clone for PerKey<D, F> {
+    fn clone(&self) -> Self {
+        PerKey { fleet: self.fleet.clone(), look: self.look.clone(), threads: self.threads }
     }
-    if !work.is_sorted_by_key(|work| work.0) {
-        work.sort_by_key(|work| work.0);
+}
+
+impl<D, F> fmt::Debug for PerKey<D, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PerKey").field(&self.fleet).finish()
     }
-    let mut judged: Vec<Judged> = vec![Err(Refusal::Empty); work.len()];
-    let share = members.len().div_ceil(threads.get()).max(1);
-    let results: Vec<Vec<(usize, Judged)>> = std::thread::scope(|scope| {
-        let (mut rest, mut handles) = (work.as_slice(), Vec::new());
-        for (shard, members) in members.chunks_mut(share).enumerate() {
-            let start = shard * share;
-            let (own, others) = rest.split_at(rest.partition_point(|work| work.0 < start + share));
-            rest = others;
-            let step = move || {
-                let step = |&(index, place, point): &Work<'_>| (place, members[index - start].step(point));
-                own.iter().map(step).collect::<Vec<_>>()
-            };
-            handles.push(scope.spawn(step));
+}
+
+impl<D, F> PerKey<D, F> {
+    /// A fleet that looks at the keys of a table in this way.
+    pub fn new<T>(fleet: Fleet<D>, look: F) -> Self
+    where
+        T: Timed,
+        D: Detector<T::Thing>,
+        F: Fn(&Observation<'_>) -> T,
+    {
+        PerKey { fleet, look, threads: NonZeroUsize::MIN }
+    }
+
+    /// On so many threads; verdicts do not depend on how many there are.
+    #[must_use]
+    pub fn with_threads(self, threads: NonZeroUsize) -> Self {
+        PerKey { threads, ..self }
+    }
+
+    /// The detectors.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet<D> {
+        &self.fleet
+    }
+
+    /// The detectors, to change them.
+    pub fn fleet_mut(&mut self) -> &mut Fleet<D> {
+        &mut self.fleet
+    }
+
+    /// Whether there is something to look at: a key without records does not come into being.
+    fn concerns(&self, x: &Observation<'_>) -> bool {
+        x.summary.records > 0 || self.fleet.get(x.key).is_some()
+    }
+}
+
+impl<T, D, F> TableDetector for PerKey<D, F>
+where
+    T: Timed + Sync,
+    D: Detector<T::Thing> + Send,
+    F: Fn(&Observation<'_>) -> T,
+{
+    fn judge(&self, window: &TableWindow<'_>) -> Judged {
+        let judge = |x: &Observation<'_>| match self.concerns(x) {
+            true => self.fleet.judge(x.key, (self.look)(x).thing()),
+            false => Err(Refusal::Empty),
+        };
+        Judged::new(window.keys.iter().map(judge).collect())
+    }
+
+    fn learn(&mut self, window: &TableWindow<'_>) {
+        let things = window.keys.iter().filter(|x| self.concerns(x));
+        let things: Vec<(Key, T)> = things.map(|x| (x.key.clone(), (self.look)(x))).collect();
+        self.fleet.learn(&things, self.threads);
+    }
+
+    fn explain(
+        &self,
+        window: &TableWindow<'_>,
+        _: &Judged,
+        places: &[usize],
+    ) -> Vec<Result<Explanation, Refusal>> {
+        let explain = |&place: &usize| match window.keys.get(place).filter(|x| self.concerns(x)) {
+            Some(x) => self.fleet.explain(x.key, (self.look)(x).thing()),
+            None => Err(Refusal::Empty),
+        };
+        places.iter().map(explain).collect()
+    }
+
+    fn step_told(&mut self, window: &TableWindow<'_>, wanted: &Wanted<'_>) -> TableTold {
+        let mut verdicts: Vec<Result<Verdict, Refusal>> = vec![Err(Refusal::Empty); window.keys.len()];
+        let places: Vec<usize> =
+            (0..window.keys.len()).filter(|&place| self.concerns(&window.keys[place])).collect();
+        let things = places.iter().map(|&place| &window.keys[place]);
+        let things: Vec<(Key, T)> = things.map(|x| (x.key.clone(), (self.look)(x))).collect();
+        let mut explained = Vec::new();
+        for (place, told) in places.into_iter().zip(self.fleet.step_told(&things, self.threads, wanted)) {
+            verdicts[place] = told.map(|told| {
+                explained.extend(told.explanation.map(|explanation| (place, explanation)));
+                told.verdict
+            });
         }
-        // A thread that panicked has passed a detector's panic on.
-        handles
-            .into_iter()
-            .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    });
-    for (place, verdict) in results.into_iter().flatten() {
-        judged[place] = verdict;
+        TableTold::new(Judged::new(verdicts), explained)
     }
-    judged
-}
 
-impl<D: Detector<Point>> Member<D> {
-    #[inline]
-    fn step(&mut self, point: &Point) -> Judged {
-        self.newest = self.newest.max(point.time);
-        self.detector.step(point)
+    fn forget_before(&mut self, horizon: Timestamp) {
+        self.fleet.forget_before(horizon);
+    }
+
+    fn retain(&mut self, keep: &mut dyn FnMut(&Key) -> bool) {
+        self.fleet.retain(|key, _| keep(key));
     }
 }
 
-/// A fleet in its stored form: per key when it was last seen, and its detector's memory.
-pub type FleetMemory<D> = Vec<(Key, Timestamp, <D as Persist>::Memory)>;
-
-struct Members<'a, D>(&'a Fleet<D>);
-
-impl<D: Persist> Serialize for Members<'_, D> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut members = serializer.serialize_seq(Some(self.0.members.len()))?;
-        for (key, member) in self.0.keys.iter().zip(&self.0.members) {
-            members.serialize_element(&(key, member.newest, MemoryOf(&member.detector)))?;
-        }
-        members.end()
-    }
-}
-
-impl<D: Detector<Point> + Persist> Persist for Fleet<D> {
-    type Memory = FleetMemory<D>;
-    const KIND: &'static str = "fleet";
-    const VERSION: u16 = D::VERSION;
+/// As its fleet.
+impl<D: Persist, F> Persist for PerKey<D, F> {
+    type Memory = <Fleet<D> as Persist>::Memory;
+    const KIND: &'static str = Fleet::<D>::KIND;
+    const VERSION: u16 = Fleet::<D>::VERSION;
 
     fn memory(&self) -> impl Serialize {
-        Members(self)
+        self.fleet.memory()
     }
 
-    fn restore(&mut self, memory: FleetMemory<D>) -> Result<()> {
-        let (mut keys, mut members) = (IndexSet::default(), Vec::with_capacity(memory.len()));
-        for (key, newest, memory) in memory {
-            let mut detector = (self.make)(&key);
-            detector.restore(memory)?;
-            members.push(Member { detector, newest });
-            if let (_, false) = keys.insert_full(key.clone()) {
-                return Err(Error::invalid("fleet memory", "must have every key once", key));
-            }
-        }
-        (self.keys, self.members) = (keys, members);
-        Ok(())
+    fn restore(&mut self, memory: Self::Memory) -> Result<()> {
+        self.fleet.restore(memory)
     }
 }

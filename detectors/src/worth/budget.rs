@@ -96,14 +96,6 @@ impl Budget {
             Kind::Fdr(q) => benjamini_hochberg(p_values.collect(), keys, FDR_SPENT * q),
         }
     }
-
-    /// The threshold that a p-value must be below, whatever else happens in its window.
-    pub(crate) fn necessary(self, keys: usize) -> f64 {
-        match self.0 {
-            Kind::Fdr(q) => FDR_SPENT * q,
-            _ => self.threshold(std::iter::empty(), keys),
-        }
-    }
 }
 
 /// The share of a false-discovery rate that is spent.
@@ -117,12 +109,12 @@ fn proportion(field: &str, value: f64) -> Result<f64> {
     }
 }
 
-/// The smallest number above the largest p₍ₖ₎ ≤ k·q/m; 0 when there is none.
+/// The smallest number above the largest p₍ₖ₎ ≤ k·q/m, and above q/m, which a p-value alone has to keep to.
 fn benjamini_hochberg(mut p_values: Vec<f64>, keys: usize, q: f64) -> f64 {
     p_values.sort_unstable_by(f64::total_cmp);
     let step = q / p_values.len().max(keys).max(1) as f64;
     let passes = |(rank, p): &(usize, &f64)| **p <= (rank + 1) as f64 * step;
-    p_values.iter().enumerate().rfind(passes).map_or(0.0, |(_, p)| p.next_up())
+    p_values.iter().enumerate().rfind(passes).map_or(step, |(_, p)| p.max(step)).next_up()
 }
 
 #[cfg(test)]
@@ -156,8 +148,9 @@ mod tests {
         ];
         let threshold = benjamini_hochberg(p_values.into_iter().rev().collect(), 0, 0.05);
         assert_eq!(p_values.iter().filter(|p| **p < threshold).count(), 4);
-        assert_eq!(Budget::fdr(0.05).unwrap().threshold([0.9].into_iter(), 0), 0.0);
+        // Where none passes, it is what one alone would have to keep to.
+        assert_eq!(Budget::fdr(0.05).unwrap().threshold([0.9].into_iter(), 0), (FDR_SPENT * 0.05).next_up());
         // More keys in the table than were judged make it stricter.
-        assert_eq!(benjamini_hochberg(p_values.to_vec(), 1_000, 0.05), 0.0);
+        assert_eq!(benjamini_hochberg(p_values.to_vec(), 1_000, 0.05), (0.05f64 / 1_000.0).next_up());
     }
 }

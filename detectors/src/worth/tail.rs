@@ -78,6 +78,13 @@ pub(crate) fn normal(z: f64) -> f64 {
     0.5 * libm::erfc(z / SQRT_2)
 }
 
+/// The z with P(Z ≥ z) about `p`, at most ½ (Abramowitz and Stegun, 1964, 26.2.23: to 5·10⁻⁴).
+pub(crate) fn normal_quantile(p: f64) -> f64 {
+    let t = (-2.0 * libm::log(p.clamp(LEAST, 0.5))).sqrt();
+    let above = (0.010_328 * t + 0.802_853) * t + 2.515_517;
+    t - above / (((0.001_308 * t + 0.189_269) * t + 1.432_788) * t + 1.0)
+}
+
 /// The tails of a logistic with this standard deviation: z is in standard deviations.
 pub(crate) fn logistic(z: f64) -> Tails {
     let x = z * PI / 3f64.sqrt();

@@ -56,7 +56,7 @@ proptest! {
 
 fn bytes<D>(engine: &Engine<D>) -> Vec<u8>
 where
-    D: for<'a> peak_detectors::Detector<peak_detectors::Observation<'a>> + Persist + Clone,
+    D: peak_detectors::TableDetector + Persist + Clone,
 {
     let mut bytes = Vec::new();
     engine.write(&mut bytes).unwrap();

@@ -2,7 +2,7 @@
 
 use super::{Feed, Highest, at, either, seconds, spike, tables};
 use peak_core::{Key, Limits, LocalTable, Record, Schema, Span};
-use peak_detectors::{Detector, Engine, Found, Observation, Persist};
+use peak_detectors::{Engine, Explanation, Found, Judged, Persist, Refusal, TableDetector, TableWindow};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -122,17 +122,22 @@ fn an_uncertainty_that_no_count_has_is_refused() {
 #[derive(Debug, Clone, Default)]
 struct OfAnotherKind(Highest<1>);
 
-impl Detector<Observation<'_>> for OfAnotherKind {
-    fn judge(&self, x: &Observation<'_>) -> Result<peak_detectors::Verdict, peak_detectors::Refusal> {
-        self.0.judge(x)
+impl TableDetector for OfAnotherKind {
+    fn judge(&self, window: &TableWindow<'_>) -> Judged {
+        self.0.judge(window)
     }
 
-    fn learn(&mut self, x: &Observation<'_>) {
-        self.0.learn(x);
+    fn learn(&mut self, window: &TableWindow<'_>) {
+        self.0.learn(window);
     }
 
-    fn explain(&self, _: &Observation<'_>) -> Result<peak_detectors::Explanation, peak_detectors::Refusal> {
-        Err(peak_detectors::Refusal::Empty)
+    fn explain(
+        &self,
+        _: &TableWindow<'_>,
+        _: &Judged,
+        places: &[usize],
+    ) -> Vec<Result<Explanation, Refusal>> {
+        vec![Err(Refusal::Empty); places.len()]
     }
 }
 
@@ -153,7 +158,7 @@ impl Persist for OfAnotherKind {
 /// The findings of a detector in two windows, after one of one record each.
 fn ids<D>(detector: D, dimensions: [&str; 2]) -> Vec<String>
 where
-    D: for<'a> Detector<Observation<'a>> + Persist + Clone,
+    D: TableDetector + Persist + Clone,
 {
     let schema = Arc::new(Schema::builder().time("t").dimensions(dimensions).build().unwrap());
     let mut engine = Engine::new(detector);

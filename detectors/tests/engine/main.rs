@@ -16,8 +16,8 @@ use peak_core::{
     Timestamp, Tz, Windows,
 };
 use peak_detectors::{
-    Budget, Calibrated, Classic, Detector, Engine, Explanation, Observation, Peak, PeakRule, Persist, Phases,
-    Refusal, Step, Verdict,
+    Budget, Calibrated, Classic, Engine, Explanation, Judged, Observation, Peak, PeakRule, Persist, Phases,
+    Refusal, Step, TableDetector, TableWindow, Verdict,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -109,21 +109,35 @@ fn either(calibrated: bool, feed: &Feed) -> Peak {
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Highest<const VERSION: u16>(BTreeMap<Key, u64>);
 
-impl<const VERSION: u16> Detector<Observation<'_>> for Highest<VERSION> {
-    fn judge(&self, x: &Observation<'_>) -> std::result::Result<Verdict, Refusal> {
-        let highest = self.0.get(x.key).ok_or(Refusal::TooShort { have: 0, need: 1 })?;
-        let records = x.summary.records;
-        Ok(Verdict { score: records as f64, anomalous: records > *highest, p_value: None })
+impl<const VERSION: u16> TableDetector for Highest<VERSION> {
+    fn judge(&self, window: &TableWindow<'_>) -> Judged {
+        let judge = |x: &Observation<'_>| {
+            let highest = self.0.get(x.key).ok_or(Refusal::TooShort { have: 0, need: 1 })?;
+            let records = x.summary.records;
+            Ok(Verdict { score: records as f64, anomalous: records > *highest, p_value: None })
+        };
+        Judged::new(window.keys.iter().map(judge).collect())
     }
 
-    fn learn(&mut self, x: &Observation<'_>) {
-        let highest = self.0.entry(x.key.clone()).or_default();
-        *highest = x.summary.records.max(*highest);
+    fn learn(&mut self, window: &TableWindow<'_>) {
+        for x in window.keys {
+            let highest = self.0.entry(x.key.clone()).or_default();
+            *highest = x.summary.records.max(*highest);
+        }
     }
 
-    fn explain(&self, _: &Observation<'_>) -> std::result::Result<Explanation, Refusal> {
-        let carried_by = "records".into();
-        Ok(Explanation { carried_by, evidence: Vec::new(), counterfactual: None, change: None })
+    fn explain(
+        &self,
+        _: &TableWindow<'_>,
+        judged: &Judged,
+        places: &[usize],
+    ) -> Vec<std::result::Result<Explanation, Refusal>> {
+        let explain = |&place: &usize| {
+            let carried_by = "records".into();
+            let why = Explanation { carried_by, evidence: Vec::new(), counterfactual: None, change: None };
+            judged.verdicts[place].map(|_| why)
+        };
+        places.iter().map(explain).collect()
     }
 
     fn retain(&mut self, keep: &mut dyn FnMut(&Key) -> bool) {
@@ -281,4 +295,57 @@ fn the_order_of_keys_does_not_matter_and_none_comes_twice() {
         assert_eq!(straight.detector(), reversed.detector());
         assert_eq!(straight.history(), reversed.history());
     }
+}
+
+#[test]
+fn an_older_window_is_not_learned_as_the_newest() {
+    let feed = spike();
+    for calibrated in [false, true] {
+        let mut engine = Engine::new(either(calibrated, &feed));
+        engine.run(&feed, &seconds(0..5)).unwrap();
+        engine.run(&feed, &seconds(8..12)).unwrap();
+        let (detector, history) = (engine.detector().clone(), engine.history().clone());
+        let error = engine.step(&feed, seconds(6..7)[0]).unwrap_err().to_string();
+        assert!(error.contains("must be newer"), "{error}");
+        assert_eq!((engine.detector(), engine.history()), (&detector, &history));
+    }
+}
+
+#[test]
+fn a_window_says_how_long_nothing_was_learned() {
+    #[derive(Debug, Clone, Default)]
+    struct Gaps(Vec<Option<u64>>);
+    impl TableDetector for Gaps {
+        fn judge(&self, window: &TableWindow<'_>) -> Judged {
+            Judged::new(vec![Err(Refusal::Empty); window.keys.len()])
+        }
+        fn learn(&mut self, window: &TableWindow<'_>) {
+            self.0.push(window.since_last.map(|gap| gap.as_secs()));
+        }
+        fn explain(
+            &self,
+            _: &TableWindow<'_>,
+            _: &Judged,
+            places: &[usize],
+        ) -> Vec<std::result::Result<Explanation, Refusal>> {
+            vec![Err(Refusal::Empty); places.len()]
+        }
+    }
+    impl Persist for Gaps {
+        type Memory = Vec<Option<u64>>;
+        const KIND: &'static str = "gaps";
+        const VERSION: u16 = 1;
+        fn memory(&self) -> impl Serialize {
+            &self.0
+        }
+        fn restore(&mut self, memory: Self::Memory) -> Result<()> {
+            self.0 = memory;
+            Ok(())
+        }
+    }
+    let mut engine = Engine::new(Gaps::default());
+    for span in [0..2, 5..6, 6..7] {
+        engine.run(&spike(), &seconds(span)).unwrap();
+    }
+    assert_eq!(engine.detector().0, [None, Some(0), Some(3), Some(0)]);
 }

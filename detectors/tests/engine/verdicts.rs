@@ -81,7 +81,7 @@ fn a_spike_is_the_strangest_to_either_rule_and_explained_as_it_was_judged() {
             engine.take(table).unwrap();
         }
         let key = Key::new(["1", "x"]);
-        let explanation = engine.explain(&key, last.span(), last.get(&key).unwrap()).unwrap();
+        let explanation = engine.explain(&last, [&key]).swap_remove(0).unwrap();
         let step = engine.take(last).unwrap();
         assert_eq!(step.found[0].key, key);
         assert_eq!(step.found[0].explanation, explanation);

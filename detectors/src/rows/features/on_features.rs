@@ -124,6 +124,13 @@ impl OnFeatures<IsolationForest> {
     }
 }
 
+impl<D> OnFeatures<D> {
+    /// Forgets the keys that had no reading since.
+    pub fn forget_before(&mut self, horizon: Timestamp) {
+        self.features.forget_before(horizon);
+    }
+}
+
 impl<D: Detector<[f64]>> Detector<Reading<'_>> for OnFeatures<D> {
     fn judge(&self, x: &Reading<'_>) -> Result<Verdict, Refusal> {
         self.detector.judge(&self.row(x)?)
@@ -158,12 +165,6 @@ impl<D: Detector<[f64]>> Detector<Reading<'_>> for OnFeatures<D> {
             (quiet.above, quiet.below) = (unscale(column, quiet.above), unscale(column, quiet.below));
         }
         Ok(explanation)
-    }
-
-    /// The features forget the keys, and the detector what it remembers of keys itself.
-    fn forget_before(&mut self, horizon: Timestamp) {
-        self.features.forget_before(horizon);
-        self.detector.forget_before(horizon);
     }
 }
 

@@ -6,8 +6,8 @@
 //! history.
 
 use super::late::Late;
-use super::{Engine, Observation, State};
-use crate::contract::{Detector, Persist};
+use super::{Engine, State};
+use crate::contract::{Persist, TableDetector};
 use peak_core::snapshot::{self, Snapshot, Writer};
 use peak_core::{GlobalTable, Live, Result, Summaries};
 use std::io::{self, Read, Seek, Write};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 const HISTORY: (&str, u16) = ("history", 1);
 const LATE: (&str, u16) = ("late windows", 1);
-const LIVE: (&str, u16) = ("live windows", 1);
+const LIVE: (&str, u16) = ("live windows", 2);
 const CURSOR: (&str, u16) = ("cursor", 1);
 
 /// The section of the detector's memory from before the windows that are open for late records.
@@ -38,7 +38,7 @@ pub struct Resumed<D> {
 
 impl<D> Engine<D>
 where
-    D: for<'a> Detector<Observation<'a>> + Persist + Clone,
+    D: TableDetector + Persist + Clone,
 {
     /// Saves the history and the detector's memory to the engine's file, atomically. Without a file
     /// there is nothing to do.
@@ -155,7 +155,7 @@ fn read_feed<R: Read + Seek>(snapshot: &mut Snapshot<R>) -> Result<(Option<Live>
 
 impl<D> State<D>
 where
-    D: for<'a> Detector<Observation<'a>> + Persist,
+    D: TableDetector + Persist,
 {
     /// Learns a history from its first window to its last.
     fn relearn(&mut self, history: GlobalTable) -> Result<()> {

@@ -1,7 +1,6 @@
 //! Findings: anomalous keys, told to people and programs.
 
-use super::Observation;
-use crate::contract::{Detector, Explanation, Persist, Refusal, Verdict};
+use crate::contract::{Explanation, Observation, Refusal, Verdict};
 use peak_core::{
     Baseline, CountMoments, Key, LabelCount, LabelSummary, Past, Schema, Span, Summary, Timestamp,
     Uncertainty, shown, stable_hash,
@@ -101,15 +100,13 @@ pub struct BlameShare<'a> {
 }
 
 impl Found {
-    pub(super) fn explain<'a, D>(
-        detector: &D,
-        x: &Observation<'a>,
+    pub(super) fn new(
+        kind: &str,
+        x: &Observation<'_>,
         verdict: Verdict,
+        why: Result<Explanation, Refusal>,
         names: &Arc<Names>,
-    ) -> Self
-    where
-        D: Detector<Observation<'a>> + Persist,
-    {
+    ) -> Self {
         // What is found is told, explained or not.
         let unexplained = |refusal: Refusal| Explanation {
             carried_by: refusal.reason().into(),
@@ -118,12 +115,12 @@ impl Found {
             change: None,
         };
         Found {
-            id: id(D::KIND, names, x.key, x.span),
+            id: id(kind, names, x.key, x.span),
             key: x.key.clone(),
             span: x.span,
             summary: x.summary.clone(),
             verdict,
-            explanation: detector.explain(x).unwrap_or_else(unexplained),
+            explanation: why.unwrap_or_else(unexplained),
             usual: usual_top_shares(x.past, names),
             names: Arc::clone(names),
         }

@@ -4,8 +4,8 @@
 //! Amending merges the late records into the tables and replays the windows from that state, so the
 //! result is, bit for bit, what it would have been had the records come in time.
 
-use super::{Engine, Finished, Found, Observation, State, Step};
-use crate::contract::{Detector, Persist};
+use super::{Engine, Finished, Found, State, Step};
+use crate::contract::{Persist, TableDetector};
 use peak_core::{
     GlobalTable, Key, LocalTable, LocalTables, Report, Result, Schema, Source, Span, Timestamp, Windows,
 };
@@ -28,7 +28,7 @@ pub(super) type StoredLate<H, K> = (usize, H, K);
 
 impl<D> Late<D>
 where
-    D: for<'a> Detector<Observation<'a>> + Persist + Clone,
+    D: TableDetector + Persist + Clone,
 {
     /// Keeps so many windows from now on.
     fn new(windows: usize, now: &State<D>) -> Self {
@@ -148,7 +148,7 @@ pub struct Correction {
 
 impl<D> Engine<D>
 where
-    D: for<'a> Detector<Observation<'a>> + Persist + Clone,
+    D: TableDetector + Persist + Clone,
 {
     /// The engine with its newest `windows` open for late records; none unless told.
     ///

@@ -36,10 +36,12 @@ mod ratio;
 mod statistics;
 
 use super::Floor;
-use crate::contract::{Change, Explanation, Refusal, Verdict};
-use crate::table::engine::Observation;
+use crate::contract::{
+    Change, Explanation, Judged, Observation, Refusal, TableDetector, TableWindow, Verdict,
+};
 use crate::time::Phases;
 use crate::worth::Budget;
+use explanation::Gauge;
 use peak_core::{Error, Key, KeyMap, Result, Schema, Span, Timestamp};
 use pool::{Assessment, Known, Pool, Scene, Worth};
 use serde::{Deserialize, Serialize};
@@ -226,75 +228,89 @@ impl Calibrated {
         })
     }
 
-    /// Whether what would be significant is large enough to matter.
-    fn matters(&self, key: &Key, assessment: &Assessment) -> bool {
-        let carrier = assessment.carrier();
-        let (actual, expected) = (assessment.reading.counts[carrier], assessment.expected(carrier));
-        let effect = (actual - expected).abs();
-        let records = assessment.reading.counts[VOLUME].max(assessment.expected(VOLUME));
-        effect >= self.least_absolute
-            && effect >= self.least_relative * expected
-            && records >= Floor::highest(&self.floors, key) as f64
-    }
-
-    pub(crate) fn judge(&self, x: &Observation<'_>) -> Result<Verdict, Refusal> {
-        self.judge_all(std::slice::from_ref(x)).pop().unwrap_or(Err(Refusal::Empty))
-    }
-
-    pub(crate) fn judge_all(&self, together: &[Observation<'_>]) -> Vec<Result<Verdict, Refusal>> {
-        let Some(first) = together.first() else { return Vec::new() };
-        let scene = self.scene(first.span);
-        let (mut walk, worth) = (self.memory.keys.walk(), self.memory.pool.worth());
-        let verdict = |x: &Observation<'_>| {
-            self.assess(walk.find(x.key), x, &scene, &worth).map(|assessment| Verdict {
-                score: -assessment.p.log10(),
-                anomalous: self.matters(x.key, &assessment),
-                p_value: Some(assessment.p),
-            })
-        };
-        let mut verdicts: Vec<_> = together.iter().map(verdict).collect();
-        let p_values = verdicts.iter().flatten().filter_map(|verdict| verdict.p_value);
-        let threshold = self.budget.threshold(p_values, self.memory.keys.len());
-        for verdict in verdicts.iter_mut().flatten() {
-            verdict.anomalous &= verdict.p_value.is_some_and(|p| p < threshold);
+    /// Which statistics differ from what is expected by enough to matter.
+    fn matters(&self, key: &Key, assessment: &Assessment) -> [bool; 4] {
+        if self.least_absolute == 0.0 && self.least_relative == 0.0 && self.floors.is_empty() {
+            return [true; 4];
         }
-        verdicts
-    }
-
-    pub(crate) fn explain(&self, x: &Observation<'_>) -> Result<Explanation, Refusal> {
-        let worth = self.memory.pool.worth();
-        let assessment = self.assess(self.memory.keys.get(x.key), x, &self.scene(x.span), &worth)?;
-        let threshold = self.budget.necessary(self.memory.keys.len());
-        let evidence = assessment.evidence(&self.memory.pool, &worth, threshold);
-        let carried_by = Cow::Borrowed(NAMES[assessment.carrier()]);
-        let carrier = evidence.iter().find(|e| e.statistic == carried_by && e.exceeded);
-        Ok(Explanation {
-            carried_by,
-            counterfactual: carrier.filter(|_| self.matters(x.key, &assessment)).map(explanation::quiet),
-            change: match assessment.newcomer {
-                Some(_) => Some(Change::FirstSeen),
-                None => (x.summary.records == 0).then_some(Change::Gone),
-            },
-            evidence,
+        let counts = &assessment.reading.counts;
+        let records = counts[VOLUME].max(assessment.expected(VOLUME));
+        let above_floor = records >= Floor::highest(&self.floors, key) as f64;
+        [0, 1, 2, 3].map(|i| {
+            let expected = assessment.expected(i);
+            let effect = (counts[i] - expected).abs();
+            above_floor && effect >= self.least_absolute && effect >= self.least_relative * expected
         })
     }
+}
 
-    /// Forgets the keys without records since.
-    pub(crate) fn forget_before(&mut self, horizon: Timestamp) {
+impl TableDetector for Calibrated {
+    fn judge(&self, window: &TableWindow<'_>) -> Judged {
+        let scene = self.scene(window.span);
+        let (mut walk, worth) = (self.memory.keys.walk(), self.memory.pool.worth());
+        // What is as strange as it should be, among the statistics that matter.
+        let mut carried = Vec::with_capacity(window.keys.len());
+        let verdict =
+            |x: &Observation<'_>| {
+                let assessment = self.assess(walk.find(x.key), x, &scene, &worth);
+                carried.push(assessment.as_ref().map_or(1.0, |assessment| {
+                    assessment.p_value_among(&worth, self.matters(x.key, assessment))
+                }));
+                let verdict = |assessment: Assessment| Verdict {
+                    score: -libm::log10(assessment.p),
+                    anomalous: false,
+                    p_value: Some(assessment.p),
+                };
+                assessment.map(verdict)
+            };
+        let mut verdicts: Vec<_> = window.keys.iter().map(verdict).collect();
+        let p_values = verdicts.iter().flatten().filter_map(|verdict| verdict.p_value);
+        let threshold = self.budget.threshold(p_values, self.memory.keys.len());
+        for (verdict, carried) in verdicts.iter_mut().zip(carried) {
+            verdict.iter_mut().for_each(|verdict| verdict.anomalous = carried < threshold);
+        }
+        Judged::new(verdicts).with_threshold(threshold)
+    }
+
+    fn learn(&mut self, window: &TableWindow<'_>) {
+        let phases = self.phases(window.span);
+        let CalibratedMemory { keys, pool } = &mut self.memory;
+        pool.learn(keys, window, phases);
+    }
+
+    fn explain(
+        &self,
+        window: &TableWindow<'_>,
+        judged: &Judged,
+        places: &[usize],
+    ) -> Vec<Result<Explanation, Refusal>> {
+        let threshold = judged.threshold.unwrap_or(Budget::MOST);
+        let (scene, gauge) = (self.scene(window.span), Gauge::new(&self.memory.pool, threshold));
+        let explain = |&place: &usize| {
+            let x = window.keys.get(place).ok_or(Refusal::Empty)?;
+            let assessment = self.assess(self.memory.keys.get(x.key), x, &scene, gauge.worth())?;
+            let carrier = assessment.carrier(self.matters(x.key, &assessment));
+            let evidence = gauge.evidence(&assessment);
+            let carried_by = Cow::Borrowed(NAMES[carrier.unwrap_or_else(|| assessment.strongest())]);
+            let exceeded = evidence.iter().find(|e| e.statistic == carried_by && e.exceeded);
+            Ok(Explanation {
+                counterfactual: exceeded.filter(|_| carrier.is_some()).map(explanation::quiet),
+                carried_by,
+                change: match assessment.newcomer {
+                    Some(_) => Some(Change::FirstSeen),
+                    None => (x.summary.records == 0).then_some(Change::Gone),
+                },
+                evidence,
+            })
+        };
+        places.iter().map(explain).collect()
+    }
+
+    fn forget_before(&mut self, horizon: Timestamp) {
         self.memory.keys.retain(|_, known| known.seen() > horizon);
     }
 
-    /// Forgets the keys that are not to be kept.
-    pub(crate) fn retain(&mut self, keep: &mut dyn FnMut(&Key) -> bool) {
+    fn retain(&mut self, keep: &mut dyn FnMut(&Key) -> bool) {
         self.memory.keys.retain(|key, _| keep(key));
-    }
-
-    pub(crate) fn learn_all(&mut self, together: &[Observation<'_>]) {
-        let Some(first) = together.first() else { return };
-        let mut sorted: Vec<&Observation<'_>> = together.iter().collect();
-        sorted.sort_by(|a, b| a.key.cmp(b.key));
-        let phases = self.phases(first.span);
-        let CalibratedMemory { keys, pool } = &mut self.memory;
-        pool.learn(keys, first.span, &sorted, phases);
     }
 }

@@ -18,8 +18,9 @@
 
 use super::Floor;
 use super::original::Number;
-use crate::contract::{Counterfactual, Evidence, Explanation, Refusal, Verdict};
-use crate::table::engine::Observation;
+use crate::contract::{
+    Counterfactual, Evidence, Explanation, Judged, Observation, Refusal, TableDetector, TableWindow, Verdict,
+};
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use peak_core::{
     Error, GlobalTable, Key, KeyMap, Past, Report, Result, Schema, Source, Span, Summaries, Summary,
@@ -340,14 +341,6 @@ impl Classic {
         self.assess_against(self.rows.get(x.key), x)
     }
 
-    pub(crate) fn judge_all(&self, together: &[Observation<'_>]) -> Vec<Result<Verdict, Refusal>> {
-        let mut rows = self.rows.walk();
-        let judge = |x: &Observation<'_>| {
-            self.assess_against(rows.find(x.key), x).map(|assessment| assessment.verdict())
-        };
-        together.iter().map(judge).collect()
-    }
-
     fn assess_against(&self, row: Option<&Row>, x: &Observation<'_>) -> Result<Assessment, Refusal> {
         if x.summary.records == 0 || x.summary.distinct() == 0 {
             return Err(Refusal::Empty);
@@ -358,45 +351,63 @@ impl Classic {
         Ok(assessment)
     }
 
-    /// Takes windows into the rows of their keys: a new key gets one, a known key's averages move on,
-    /// unless the window began before the row ended. Windows without records change nothing.
-    pub(crate) fn learn_all(&mut self, together: &[Observation<'_>]) {
-        let Classic { zone, floors, rows, .. } = self;
-        rows.share(together.iter().map(|x| x.key));
-        let eventful = together.iter().filter(|x| x.summary.records > 0 && x.summary.distinct() > 0);
-        let mut clock: Option<(Span, NaiveDateTime, NaiveDateTime)> = None;
-        rows.update(eventful.map(|x| (x.key, x)), |row, x| {
-            // The calendar is asked once for windows of the same span.
-            let (_, start, end) = match clock {
-                Some(known) if known.0 == x.span => known,
-                _ => *clock.insert((x.span, x.span.start().local(*zone), x.span.end().local(*zone))),
-            };
-            match row {
-                Some(row) if start < row.end => {}
-                Some(row) => row.refresh(x.summary, end),
-                None => return Some(Row::infer(x.summary, start, end, Floor::highest(floors, x.key))),
-            }
-            None
-        });
-    }
-
-    pub(crate) fn forget_before(&mut self, horizon: Timestamp) {
-        if self.keeping == Keeping::WithinHorizon {
-            let horizon = horizon.local(self.zone);
-            self.rows.retain(|_, row| row.end > horizon);
-        }
-    }
-
-    pub(crate) fn retain(&mut self, keep: &mut dyn FnMut(&Key) -> bool) {
-        self.rows.retain(|key, _| keep(key));
-    }
-
     pub(crate) fn arity(&self) -> usize {
         self.dimensions.len()
     }
 
     fn floor(&self, key: &Key) -> u64 {
         Floor::highest(&self.floors, key)
+    }
+}
+
+impl TableDetector for Classic {
+    fn judge(&self, window: &TableWindow<'_>) -> Judged {
+        let mut rows = self.rows.walk();
+        let judge = |x: &Observation<'_>| {
+            self.assess_against(rows.find(x.key), x).map(|assessment| assessment.verdict())
+        };
+        Judged::new(window.keys.iter().map(judge).collect())
+    }
+
+    /// Takes a window into the rows of its keys: a new key gets one, a known key's averages move on,
+    /// unless the window began before the row ended. Keys without records change nothing.
+    fn learn(&mut self, window: &TableWindow<'_>) {
+        let Classic { zone, floors, rows, .. } = self;
+        rows.share(window.keys.iter().map(|x| x.key));
+        let eventful = window.keys.iter().filter(|x| x.summary.records > 0 && x.summary.distinct() > 0);
+        let (start, end) = (window.span.start().local(*zone), window.span.end().local(*zone));
+        rows.update(eventful.map(|x| (x.key, x)), |row, x| match row {
+            Some(row) if start < row.end => None,
+            Some(row) => {
+                row.refresh(x.summary, end);
+                None
+            }
+            None => Some(Row::infer(x.summary, start, end, Floor::highest(floors, x.key))),
+        });
+    }
+
+    fn explain(
+        &self,
+        window: &TableWindow<'_>,
+        _: &Judged,
+        places: &[usize],
+    ) -> Vec<Result<Explanation, Refusal>> {
+        let explain = |&place: &usize| {
+            let x = window.keys.get(place).ok_or(Refusal::Empty)?;
+            self.assess(x).map(|assessment| assessment.explain())
+        };
+        places.iter().map(explain).collect()
+    }
+
+    fn forget_before(&mut self, horizon: Timestamp) {
+        if self.keeping == Keeping::WithinHorizon {
+            let horizon = horizon.local(self.zone);
+            self.rows.retain(|_, row| row.end > horizon);
+        }
+    }
+
+    fn retain(&mut self, keep: &mut dyn FnMut(&Key) -> bool) {
+        self.rows.retain(|key, _| keep(key));
     }
 }
 
@@ -708,7 +719,9 @@ mod tests {
         let key = Key::new(["malicious", "PeExeFile"]);
         for (i, counts) in days.iter().enumerate() {
             let past = Baseline::default();
-            rule.learn_all(&[Observation::new(&key, day(i), &window(counts), &past)]);
+            let found = window(counts);
+            let keys = [Observation::new(&key, day(i), &found, &past)];
+            rule.learn(&TableWindow::new(day(i), &keys).unwrap());
         }
         rule
     }
@@ -793,7 +806,9 @@ mod tests {
         let mut rule = learned(&[&[5, 5], &[6, 6]]);
         let before = rule.rows().clone();
         let (key, past) = (Key::new(["malicious", "PeExeFile"]), Baseline::default());
-        rule.learn_all(&[Observation::new(&key, day(1), &window(&[99]), &past)]);
+        let found = window(&[99]);
+        let keys = [Observation::new(&key, day(1), &found, &past)];
+        rule.learn(&TableWindow::new(day(1), &keys).unwrap());
         assert_eq!(rule.rows(), &before);
     }
 

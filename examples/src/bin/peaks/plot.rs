@@ -36,17 +36,15 @@ pub(crate) fn draw_all(
         steps.iter().flat_map(|step| &step.found).map(|peak| (peak.span, &peak.key)).collect();
     let mut histories: BTreeMap<&Key, Vec<Option<Point>>> =
         strangest.keys().map(|key| (*key, Vec::new())).collect();
-    let silence = Summary::default();
     let mut spans = Vec::new();
     for window in windows {
         let (span, found) = (window.span(), window.finish());
-        for (key, history) in &mut histories {
+        let explained = engine.explain(&found, strangest.keys().copied());
+        for ((key, history), why) in histories.iter_mut().zip(explained) {
             let is_peak = peaks.contains(&(span, *key));
             let statistic = &strangest[*key].explanation.carried_by;
-            let evidence = engine
-                .explain(key, span, found.get(key).unwrap_or(&silence))
-                .ok()
-                .and_then(|why| why.evidence.into_iter().find(|e| e.statistic == *statistic));
+            let evidence =
+                why.ok().and_then(|why| why.evidence.into_iter().find(|e| e.statistic == *statistic));
             history.push(evidence.map(|evidence| Point { evidence, is_peak }));
         }
         engine.take(found)?;

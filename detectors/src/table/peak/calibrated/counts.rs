@@ -231,6 +231,13 @@ impl Prediction {
         Prediction { spread: ((1.0 + self.spread) * (1.0 + variance) - 1.0).min(WIDEST), ..self }
     }
 
+    /// About where a count lies that is so many standard deviations off (Wilson and Hilferty, 1931).
+    pub(super) fn at(&self, deviations: f64) -> f64 {
+        let shape = self.mean * self.mean / self.predictive_variance();
+        let root = 1.0 - 1.0 / (9.0 * shape) + deviations / (3.0 * shape.sqrt());
+        self.mean * root.max(0.0).powi(3)
+    }
+
     fn predictive_variance(&self) -> f64 {
         self.mean + self.spread * self.mean * self.mean
     }

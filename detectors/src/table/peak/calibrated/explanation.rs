@@ -1,18 +1,17 @@
-//! Why: every statistic beside what was expected of it, with bounds at the budget.
+//! Why: every statistic beside what was expected of it, with bounds at the threshold of its window.
 
 use super::pool::{Assessment, Pool, Worth, least_of_eight};
-use super::statistics::{NAMES, VOLUME, least};
+use super::statistics::{Bound, NAMES, VOLUME, least_from};
 use crate::contract::{Counterfactual, Evidence};
 use std::borrow::Cow;
 
-impl Assessment {
-    /// Everything that was looked at.
-    pub(super) fn evidence(&self, pool: &Pool, worth: &Worth, threshold: f64) -> Vec<Evidence> {
-        match self.newcomer {
-            Some(_) => vec![pool.evidence_of_newcomer(self, threshold)],
-            None => (0..4).filter_map(|i| worth.evidence(i, self, threshold)).collect(),
-        }
-    }
+/// What evidence is measured by: the same for all keys of a window.
+pub(super) struct Gauge<'a> {
+    pool: &'a Pool,
+    worth: Worth,
+    threshold: f64,
+    /// By statistic and side: the tail at which the p-value is the threshold.
+    critical: [[Bound; 2]; 4],
 }
 
 /// What would have been quiet, in terms of evidence that is not.
@@ -24,55 +23,69 @@ pub(super) fn quiet(carrier: &Evidence) -> Counterfactual {
     }
 }
 
-impl Worth {
-    /// The p-value of a window whose strangest statistic is this one, on this side, with this tail.
-    fn p_value(&self, statistic: usize, side: usize, raw: f64) -> f64 {
-        self.calibrate(least_of_eight(self.map(statistic, side, raw)))
+impl<'a> Gauge<'a> {
+    pub(super) fn new(pool: &'a Pool, threshold: f64) -> Self {
+        let worth = pool.worth();
+        let critical =
+            [0, 1, 2, 3].map(|i| [0, 1].map(|side| Bound::at(critical(&worth, i, side, threshold))));
+        Gauge { pool, worth, threshold, critical }
     }
 
-    /// The tail at which that p-value is the threshold.
-    fn critical(&self, statistic: usize, side: usize, threshold: f64) -> f64 {
-        let (mut low, mut high) = (-300.0, 0.0);
-        for _ in 0..60 {
-            let middle = (low + high) / 2.0;
-            if self.p_value(statistic, side, 10f64.powf(middle)) < threshold {
-                low = middle;
-            } else {
-                high = middle;
-            }
+    pub(super) fn worth(&self) -> &Worth {
+        &self.worth
+    }
+
+    /// Everything that was looked at.
+    pub(super) fn evidence(&self, assessment: &Assessment) -> Vec<Evidence> {
+        match assessment.newcomer {
+            Some(typical) => vec![self.of_newcomer(assessment, typical)],
+            None => (0..4).filter_map(|i| self.of_statistic(i, assessment)).collect(),
         }
-        10f64.powf(high)
     }
 
-    fn evidence(&self, i: usize, assessment: &Assessment, threshold: f64) -> Option<Evidence> {
+    fn of_statistic(&self, i: usize, assessment: &Assessment) -> Option<Evidence> {
         let model = assessment.models[i]?;
-        let (lower, upper) = model.bounds(self.critical(i, 0, threshold), self.critical(i, 1, threshold));
-        let p = self.calibrate(least_of_eight(assessment.mapped[i].least()));
+        let (lower, upper) = model.bounds(self.critical[i]);
+        let p = self.worth.calibrate(least_of_eight(assessment.mapped[i].least()));
         Some(Evidence {
             statistic: Cow::Borrowed(NAMES[i]),
             actual: assessment.reading.counts[i],
             expected: Some(model.expected()),
             lower,
             upper: Some(upper),
-            exceeded: p < threshold,
+            exceeded: p < self.threshold,
             p_value: Some(p),
         })
     }
-}
 
-impl Pool {
-    fn evidence_of_newcomer(&self, assessment: &Assessment, threshold: f64) -> Evidence {
-        let actual = assessment.reading.counts[VOLUME];
-        let phase = assessment.newcomer.map_or(0.0, |typical| typical.ln() - self.newcomers.typical());
-        let upper = least(|count| self.newcomers.tail((count + 0.5).ln() - phase) < threshold) - 1.0;
+    fn of_newcomer(&self, assessment: &Assessment, typical: f64) -> Evidence {
+        let newcomers = &self.pool.newcomers;
+        let phase = libm::log(typical) - newcomers.typical();
+        let is_strange = |count: f64| newcomers.tail(libm::log(count + 0.5) - phase) < self.threshold;
         Evidence {
             statistic: Cow::Borrowed(NAMES[VOLUME]),
-            actual,
-            expected: assessment.newcomer,
+            actual: assessment.reading.counts[VOLUME],
+            expected: Some(typical),
             lower: None,
-            upper: Some(upper),
-            exceeded: assessment.p < threshold,
+            upper: Some(least_from(typical, is_strange) - 1.0),
+            exceeded: assessment.p < self.threshold,
             p_value: Some(assessment.p),
         }
     }
+}
+
+/// The tail of a statistic on a side at which the p-value of a window of which it is the strangest is
+/// the threshold.
+fn critical(worth: &Worth, statistic: usize, side: usize, threshold: f64) -> f64 {
+    let (mut low, mut high) = (-300.0, 0.0);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        let tail = worth.map(statistic, side, libm::exp10(middle));
+        if worth.calibrate(least_of_eight(tail)) < threshold {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    libm::exp10(high)
 }

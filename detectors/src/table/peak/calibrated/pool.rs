@@ -7,11 +7,11 @@ use super::counts::{Count, PooledDispersion};
 use super::newcomer::Newcomers;
 use super::ratio::{Ratio, RatioPool};
 use super::statistics::{CARRIERS, CONCENTRATION, Model, REPETITION, Reading, VARIETY, VOLUME};
-use crate::table::Observation;
+use crate::contract::{Observation, TableWindow};
 use crate::time::phase::{Effect, Phases, Seasons, Word, day_factor};
 use crate::worth::levels::{Arrivals, Curve, TailMap};
 use crate::worth::tail::Tails;
-use peak_core::{KeyMap, Span, Timestamp};
+use peak_core::{KeyMap, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Pseudo-observations behind the ratios of the maps.
@@ -133,10 +133,28 @@ impl Assessment {
     }
 
     /// The statistic with the strongest evidence.
-    pub(super) fn carrier(&self) -> usize {
+    pub(super) fn strongest(&self) -> usize {
+        self.carrier([true; 4]).unwrap_or(VOLUME)
+    }
+
+    /// The statistic with the strongest evidence among some.
+    pub(super) fn carrier(&self, among: [bool; 4]) -> Option<usize> {
         let evidence = |i: usize| self.mapped[i].least().max(BEYOND_DOUBT);
         let stronger = |best, i| if evidence(i) < evidence(best) { i } else { best };
-        CARRIERS.into_iter().fold(CARRIERS[0], stronger)
+        CARRIERS.into_iter().filter(|&i| among[i]).reduce(stronger)
+    }
+
+    /// The p-value of the window if some of the statistics were all there is to see; 1 without any.
+    pub(super) fn p_value_among(&self, worth: &Worth, among: [bool; 4]) -> f64 {
+        let least = |among: [bool; 4]| {
+            let statistics = self.mapped.iter().zip(among).filter(|(_, is_among)| *is_among);
+            statistics.map(|(tails, _)| tails.least()).fold(1.0, f64::min)
+        };
+        match (least(among), self.newcomer) {
+            (least_among, _) if least_among == least([true; 4]) && among.contains(&true) => self.p,
+            (least_among, None) => worth.calibrate(least_of_eight(least_among)),
+            (_, Some(_)) => 1.0,
+        }
     }
 
     /// Too strange to tell anything about ordinary windows: in volume and variety alike, or in one
@@ -221,19 +239,18 @@ impl Pool {
         }
     }
 
-    /// Learns a window of all keys, sorted by key.
+    /// Learns a window of all keys.
     pub(super) fn learn(
         &mut self,
         keys: &mut KeyMap<Known>,
-        span: Span,
-        sorted: &[&Observation<'_>],
+        &TableWindow { span, keys: sorted, .. }: &TableWindow<'_>,
         phases: Phases,
     ) {
         keys.share(sorted.iter().map(|x| x.key));
         let season = self.learn_season(keys, sorted, phases, phases.index(span));
         // Everything is measured against the past before any of it moves.
         let (mut walk, worth) = (keys.walk(), self.worth());
-        let assess = |x: &&Observation<'_>| {
+        let assess = |x: &Observation<'_>| {
             walk.find(x.key).map(|known| self.assess(known, Reading::of(x.summary), &season.own, &worth))
         };
         let assessed: Vec<Option<Assessment>> = sorted.iter().map(assess).collect();
@@ -270,7 +287,7 @@ impl Pool {
     fn learn_season(
         &mut self,
         keys: &KeyMap<Known>,
-        sorted: &[&Observation<'_>],
+        sorted: &[Observation<'_>],
         phases: Phases,
         phase: usize,
     ) -> Season {
@@ -279,7 +296,7 @@ impl Pool {
         let (mut own, mut level) = ([Effect::default(); 2], [Effect::default(); 2]);
         for i in [VOLUME, VARIETY] {
             let mut walk = keys.walk();
-            let word = |x: &&Observation<'_>| {
+            let word = |x: &Observation<'_>| {
                 let count = Reading::of(x.summary).counts[i];
                 Some(walk.find(x.key)?.counts[i].word(count, dispersions[i]))
             };

@@ -107,21 +107,66 @@ impl Model {
         }
     }
 
-    /// The smallest and largest whole counts whose tails are not below these.
-    pub(super) fn bounds(&self, low: f64, high: f64) -> (Option<f64>, f64) {
-        let lower = (self.tails(0.0).low < low).then(|| least(|count| self.tails(count).low >= low));
-        let upper = least(|count| self.tails(count).high < high) - 1.0;
+    /// The smallest and largest whole counts whose tails are not below the bounds, low and high.
+    pub(super) fn bounds(&self, [low, high]: [Bound; 2]) -> (Option<f64>, f64) {
+        let lower = (self.tails(0.0).low < low.tail)
+            .then(|| least_from(self.at(-low.normal), |count| self.tails(count).low >= low.tail));
+        let upper = least_from(self.at(high.normal), |count| self.tails(count).high < high.tail) - 1.0;
         (lower, upper.max(0.0))
+    }
+
+    /// About where a statistic lies that is so many standard deviations off.
+    fn at(&self, deviations: f64) -> f64 {
+        match self {
+            Model::Count(_, prediction) => prediction.at(deviations),
+            Model::Ratio(ratio, expected) => {
+                ratio_count(*ratio, expected.log + deviations * expected.deviation)
+            }
+        }
     }
 }
 
-/// The least whole number from 1 on that holds; it must hold for all larger ones.
-pub(super) fn least(holds: impl Fn(f64) -> bool) -> f64 {
-    let mut below = 0.0;
-    let mut above = 1.0;
-    while !holds(above) && above < 1e18 {
-        below = above;
-        above *= 2.0;
+/// How unlikely a statistic must be to be strange.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bound {
+    /// As a tail.
+    tail: f64,
+    /// As standard deviations of a normal distribution.
+    normal: f64,
+}
+
+impl Bound {
+    pub(super) fn at(tail: f64) -> Self {
+        Bound { tail, normal: tail::normal_quantile(tail) }
+    }
+}
+
+/// The least whole number from 1 on that holds, which all larger ones must do, sought from near `guess`.
+pub(super) fn least_from(guess: f64, holds: impl Fn(f64) -> bool) -> f64 {
+    const MOST: f64 = 1e18;
+    let guess = guess.clamp(1.0, MOST).floor();
+    // `below` does not hold, or is 0; `above` does, or is the most.
+    let (mut below, mut above, mut step) = (0.0, MOST, 1.0);
+    if holds(guess) {
+        above = guess;
+        while above > 1.0 {
+            let next = (above - step).max(1.0);
+            if !holds(next) {
+                below = next;
+                break;
+            }
+            (above, step) = (next, 4.0 * step);
+        }
+    } else {
+        below = guess;
+        while below < MOST {
+            let next = (below + step).min(MOST);
+            if holds(next) {
+                above = next;
+                break;
+            }
+            (below, step) = (next, 4.0 * step);
+        }
     }
     while above - below > 1.0 {
         let middle = ((below + above) / 2.0_f64).floor();
@@ -135,4 +180,18 @@ pub(super) fn least(holds: impl Fn(f64) -> bool) -> f64 {
         }
     }
     above
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_least_that_holds_is_found_from_anywhere(least in 1u64..1_000_000_000, guess in -5.0..2e9f64) {
+            let least = least as f64;
+            prop_assert_eq!(least_from(guess, |x| x >= least), least);
+        }
+    }
 }
