@@ -43,7 +43,7 @@ impl Days {
         };
         let is_there = |&i: &usize| match i {
             7 => day >= 20,
-            8 => day % 3 == 0,
+            8 => day.is_multiple_of(3),
             _ => true,
         };
         self.window(day, (0..25).filter(is_there).map(|i| (i, of_key(i))))

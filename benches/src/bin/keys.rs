@@ -54,7 +54,7 @@ fn main() -> Result<()> {
         println!("{}", load_and_save(path, &args.rule)?);
         return Ok(());
     }
-    let feed = Feed::new(args.keys, args.windows + args.runs)?;
+    let feed = Feed::new(args.keys, args.windows + args.runs + 1)?;
     if "learn".contains(&args.only) {
         learn(&feed, &args)?;
     }
@@ -119,7 +119,7 @@ impl Feed {
 fn learn(feed: &Feed, args: &Args) -> Result<()> {
     let mut table = GlobalTable::new(Duration::from_secs(86_400 * args.windows as u64));
     let mut seconds = Vec::new();
-    for day in 0..feed.days.len() {
+    for day in 0..args.windows + args.runs {
         let window = feed.window(day)?;
         let start = cpu_seconds();
         table.learn(&window)?;
@@ -143,7 +143,7 @@ fn observe(feed: &Feed, args: &Args, rule: &str) -> Result<()> {
     let horizon = Duration::from_secs(86_400 * args.windows as u64);
     let mut engine = Engine::open(&path, detector(rule, &feed.schema))?.with_horizon(horizon);
     let mut seconds = Vec::new();
-    for day in 0..feed.days.len() {
+    for day in 0..args.windows + args.runs {
         let window = feed.window(day)?;
         let start = cpu_seconds();
         let step = engine.take(&window)?;
@@ -151,6 +151,10 @@ fn observe(feed: &Feed, args: &Args, rule: &str) -> Result<()> {
         ensure!(day == 0 || step.refused.len() <= 1, "{:?}", step.refused);
     }
     print(&format!("judge and learn, {rule}"), args, rate(args, &mut seconds[args.windows..]));
+    if rule == "calibrated" {
+        let quiet = median(seconds[args.windows..].to_vec());
+        print("all keys gone", args, all_gone(&engine, feed, args, quiet)?);
+    }
 
     let mut saves = timed(args.runs, || Ok(engine.save()?))?;
     let bytes = std::fs::metadata(&path)?.len();
@@ -161,6 +165,20 @@ fn observe(feed: &Feed, args: &Args, rule: &str) -> Result<()> {
     print(&format!("load, {rule}"), args, throughput(bytes, &mut loads));
     print(&format!("memory, {rule}"), args, in_its_own_process(&path, rule, args)?);
     Ok(std::fs::remove_dir_all(&folder)?)
+}
+
+/// A window in which no key has records: all of them are found, and explained.
+fn all_gone(engine: &Engine<Peak>, feed: &Feed, args: &Args, quiet: f64) -> Result<Value> {
+    let silence = Summaries::new(Arc::clone(&feed.schema), feed.days[args.windows + args.runs], [])?;
+    let mut seconds = Vec::new();
+    for _ in 0..args.runs {
+        let mut engine = engine.clone();
+        let start = cpu_seconds();
+        let step = engine.take(&silence)?;
+        seconds.push(cpu_seconds() - start);
+        ensure!(step.found.len() == args.keys, "{} found", step.found.len());
+    }
+    Ok(json!({ "times_a_quiet_window": median(seconds.clone()) / quiet, "runs": seconds.len() }))
 }
 
 /// By the processor's time, and by the clock on the wall.

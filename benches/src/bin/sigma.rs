@@ -46,6 +46,9 @@ struct Arguments {
     /// Vote as Skyline does
     #[arg(long)]
     skyline: bool,
+    /// Step single points of a fleet instead, with a budget and without
+    #[arg(long, conflicts_with = "drift")]
+    budget: bool,
     /// Push so many points through one window instead, and compare with batch evaluations
     #[arg(long)]
     drift: Option<usize>,
@@ -69,6 +72,7 @@ fn main() {
     let ensemble = ensemble.with_window(arguments.window).unwrap();
     let result = match arguments.drift {
         Some(points) => drift(&ensemble, points),
+        None if arguments.budget => budget(&arguments, &ensemble),
         None => speed(&arguments, &ensemble),
     };
     println!("{result:#}");
@@ -166,6 +170,54 @@ fn speed(arguments: &Arguments, ensemble: &SigmaEnsemble) -> serde_json::Value {
         "bytes_per_series": fleet.bytes() / series.max(1),
         "bytes_per_series_target": 2 * window * 8 + 1024,
         "resident_bytes": resident,
+    })
+}
+
+/// What a single point costs in a fleet of many series, side by side: with a budget that is never
+/// reached, with one that is always reached, and without.
+fn budget(arguments: &Arguments, ensemble: &SigmaEnsemble) -> serde_json::Value {
+    let Arguments { series, rounds, .. } = *arguments;
+    const POINTS: usize = 20_000;
+    let keys: Vec<Key> = (0..2 * series).map(|i| Key::new([format!("series-{i}")])).collect();
+    let fleet = |most: Option<usize>| {
+        let prototype = ensemble.clone();
+        let fleet = Fleet::new(move |_| prototype.clone());
+        let mut fleet = match most {
+            Some(bytes) => fleet.with_budget(bytes),
+            None => fleet,
+        };
+        let all: Vec<_> = keys[..series].iter().map(|key| (key.clone(), Point::new(at(0), 50.0))).collect();
+        fleet.step(&all, NonZeroUsize::MIN);
+        fleet
+    };
+    let (mut without, mut with) = (fleet(None), fleet(Some(usize::MAX)));
+    let mut full = fleet(Some(without.bytes()));
+    let (mut times, mut minute) = ([Vec::new(), Vec::new(), Vec::new()], 0);
+    for _ in 0..rounds {
+        for (times, (fleet, keys)) in times.iter_mut().zip([
+            (&mut without, &keys[..series]),
+            (&mut with, &keys[..series]),
+            // Every other point is of a key that is not there, and another one has to go.
+            (&mut full, &keys[..]),
+        ]) {
+            let start = cpu_seconds();
+            for i in 0..POINTS {
+                let key = &keys[(minute + i) * 7_919 % keys.len()];
+                black_box(
+                    fleet.step(&[(key.clone(), Point::new(at(1 + minute + i), 51.0))], NonZeroUsize::MIN),
+                );
+            }
+            times.push((cpu_seconds() - start) / POINTS as f64);
+        }
+        minute += POINTS;
+    }
+    let [without, with, full_seconds] = times.map(median);
+    json!({
+        "series": series,
+        "ns_per_single_point": without * 1e9,
+        "times_with_a_budget": with / without,
+        "times_with_a_full_budget": full_seconds / without,
+        "evicted": full.evicted(),
     })
 }
 
