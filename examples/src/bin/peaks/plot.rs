@@ -2,7 +2,7 @@
 
 use crate::show::cell;
 use anyhow::{Result, anyhow};
-use peak_core::{Key, LocalTable, Span, Summary, Tz, snapshot};
+use peak_core::{Key, LocalTable, Span, Tz, snapshot};
 use peak_detectors::{Engine, Evidence, Found, Peak, Step};
 use plotters::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
