@@ -76,7 +76,7 @@ pub use table::{
     Amendment, Blame, BlameShare, Calibrated, CalibratedMemory, Classic, Correction, Engine, Finished, Fleet,
     FleetMemory, Found, Observation, Peak, PeakMemory, PeakRule, Resumed, Step, Visit,
 };
-pub use time::Phases;
+pub use time::{Calendar, Days, Phases};
 pub use worth::Budget;
 
 /// The rows, and what is said of them, of the [`Classic`] rule.

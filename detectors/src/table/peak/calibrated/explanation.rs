@@ -35,13 +35,13 @@ impl Worth {
         let (mut low, mut high) = (-300.0, 0.0);
         for _ in 0..60 {
             let middle = (low + high) / 2.0;
-            if self.p_value(statistic, side, 10f64.powf(middle)) < threshold {
+            if self.p_value(statistic, side, libm::pow(10.0, middle)) < threshold {
                 low = middle;
             } else {
                 high = middle;
             }
         }
-        10f64.powf(high)
+        libm::pow(10.0, high)
     }
 
     fn evidence(&self, i: usize, assessment: &Assessment, threshold: f64) -> Option<Evidence> {
@@ -63,8 +63,8 @@ impl Worth {
 impl Pool {
     fn evidence_of_newcomer(&self, assessment: &Assessment, threshold: f64) -> Evidence {
         let actual = assessment.reading.counts[VOLUME];
-        let phase = assessment.newcomer.map_or(0.0, |typical| typical.ln() - self.newcomers.typical());
-        let upper = least(|count| self.newcomers.tail((count + 0.5).ln() - phase) < threshold) - 1.0;
+        let phase = assessment.newcomer.map_or(0.0, |typical| libm::log(typical) - self.newcomers.typical());
+        let upper = least(|count| self.newcomers.tail(libm::log(count + 0.5) - phase) < threshold) - 1.0;
         Evidence {
             statistic: Cow::Borrowed(NAMES[VOLUME]),
             actual,
