@@ -8,7 +8,7 @@ mod noise;
 use noise::noise;
 use peak_core::{Baseline, CountMoments, Key, Span, Summary, Timestamp, Tz, Windows};
 use peak_detectors::{
-    Budget, Calendar, Calibrated, Detector, Observation, Peak, PeakRule, Phases, Refusal, Verdict,
+    Budget, Calendar, Calibrated, Detector, Observation, Peak, PeakRule, Persist, Phases, Refusal, Verdict,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -151,6 +151,26 @@ fn a_window_of_another_length_is_refused_and_teaches_nothing() {
     }
     assert_eq!(feed.peak, before);
     assert!(feed.step(days()[30], &counts(1, 30, 1.0)).iter().all(|(_, judged)| judged.is_ok()));
+}
+
+#[test]
+fn phases_of_another_period_are_begun_anew() {
+    let mut feed = Feed::new(budget());
+    for (day, &span) in days().iter().enumerate().take(30) {
+        feed.step(span, &counts(1, day, if day % 7 < 5 { 1.0 } else { 0.3 }));
+    }
+    let memory = rmp_serde::to_vec(&feed.peak.memory()).unwrap();
+    let fortnight = Phases::new(Duration::from_secs(86_400), 14).unwrap();
+    feed.peak = Peak::calibrated(Calibrated::new(budget()).with_phases(fortnight));
+    feed.peak.restore(rmp_serde::from_slice(&memory).unwrap()).unwrap();
+    for (day, &span) in days().iter().enumerate().take(60).skip(30) {
+        let judged = feed.step(span, &counts(1, day, if day % 7 < 5 { 1.0 } else { 0.3 }));
+        let refused = Err(Refusal::TooShort { have: 13, need: 14 });
+        match day {
+            30..44 => assert!(judged.iter().all(|(_, judged)| *judged == refused), "{day}: {judged:?}"),
+            _ => assert!(judged.iter().all(|(_, judged)| judged.is_ok()), "{day}: {judged:?}"),
+        }
+    }
 }
 
 /// Weekends at 0.3, where clocks go forward and where they go back.

@@ -263,9 +263,9 @@ impl Calibrated {
         (self.calendar.phase(span), self.calendar.phases(span.duration()).count())
     }
 
-    /// What has passed since the last window.
+    /// What has passed since the last window, of one that was observed as a whole.
     fn elapsed(&self, span: Span) -> Result<Elapsed, Refusal> {
-        self.memory.pool.elapsed(span, self.half_life)
+        self.memory.pool.elapsed(span, 1.0, self.half_life)
     }
 
     /// What the predictions of a window share.

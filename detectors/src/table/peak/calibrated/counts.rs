@@ -380,6 +380,27 @@ mod tests {
     }
 
     #[test]
+    fn half_of_a_window_has_half_of_the_records() {
+        let mut key = Count::first(100.0, SURE, 0.0, &next());
+        (0..20).for_each(|_| key.learn(100.0, &key.predict(SURE, 0.0, &next()), &next()));
+        let whole = key.predict(SURE, 0.0, &next()).mean;
+        let half = Elapsed::new(1.0, 0.5, Pace::new(None, 86_400_000));
+        let prediction = key.predict(SURE, 0.0, &half);
+        assert!((prediction.mean / (0.5 * whole) - 1.0).abs() < 1e-12, "{prediction:?}");
+        // It says as much of the window as half of it can, and moves no level that it is in line with.
+        let words = [(100.0, next()), (50.0, half)].map(|(count, elapsed)| key.word(count, 0.0, &elapsed));
+        assert!((words[0].level / words[1].level - 2.0).abs() < 1e-12);
+        assert!(words[1].precision < words[0].precision);
+        key.learn(prediction.mean, &prediction, &half);
+        assert!((key.predict(SURE, 0.0, &next()).mean / whole - 1.0).abs() < 1e-3);
+        // So for a new regime, and a new key.
+        for mut key in [key, Count::first(50.0, SURE, 0.0, &half)] {
+            (0..3).for_each(|_| key.restart(50.0, &key.predict(SURE, 0.0, &half), &half));
+            assert!((key.predict(SURE, 0.0, &next()).mean / 101.0 - 1.0).abs() < 0.01);
+        }
+    }
+
+    #[test]
     fn a_level_starts_anew_with_the_last_three_windows() {
         let mut key = Count::first(100.0, SURE, 0.0, &next());
         let mut see = |count: f64, learn: fn(&mut Count, f64, &Prediction, &Elapsed)| {

@@ -190,11 +190,16 @@ impl Pool {
         self.last
     }
 
-    /// What has passed since the last window that was learned.
+    /// What has passed since the last window that was learned; of this one, a part above 0 was observed.
     ///
     /// # Errors
     /// When the window is older, or of another length: it can then be neither judged nor learned.
-    pub(super) fn elapsed(&self, span: Span, half_life: Option<HalfLife>) -> Result<Elapsed, Refusal> {
+    pub(super) fn elapsed(
+        &self,
+        span: Span,
+        exposure: f64,
+        half_life: Option<HalfLife>,
+    ) -> Result<Elapsed, Refusal> {
         let length = nominal_length(span.duration());
         let mut gap = 1.0;
         if let Some(last) = self.last {
@@ -207,7 +212,7 @@ impl Pool {
             }
             gap = windows_between(last, span.start());
         }
-        Ok(Elapsed::new(gap, 1.0, Pace::new(half_life, length)))
+        Ok(Elapsed::new(gap, exposure, Pace::new(half_life, length)))
     }
 
     /// What the predictions of windows of a phase share, of so many phases; `None` for a phase that was not
