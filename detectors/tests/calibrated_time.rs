@@ -1,5 +1,5 @@
-//! What the calibrated rule makes of time: windows that were skipped, windows out of order or of another length,
-//! clocks that are set, how long it remembers; and keys that were there before it.
+//! What the calibrated rule makes of time: windows that were skipped, windows out of order or of
+//! another length, clocks that are set, how long it remembers; and keys that were there before it.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -86,7 +86,7 @@ fn counts(seed: usize, window: usize, factor: f64) -> Vec<u64> {
     (0..40).map(count).collect()
 }
 
-/// Review 1.2: 77 % of all keys alarmed in the first window, 12 % in the next ten.
+/// When ages were counts of windows, 77 % of all keys alarmed in the first window, 12 % in the next ten.
 #[test]
 fn windows_that_were_skipped_are_time_that_has_passed() {
     let growth = |day: usize| 1.01f64.powi(day as i32);
@@ -225,8 +225,8 @@ fn hours_follow_the_wall_clock_of_their_zone() {
     }
 }
 
-/// What the first key is expected to have, against what it mostly had, after ten days and one on which it had a tenth
-/// less, by the hour.
+/// What the first key is expected to have, against what it mostly had, after ten days and one on which
+/// it had a tenth less, by the hour.
 fn expected_after_a_low_day(rule: Calibrated) -> f64 {
     let mut feed = Feed::new(rule.with_phases(Phases::NONE));
     let span = Span::new(days()[0].start(), days()[12].start()).unwrap();
@@ -283,8 +283,8 @@ fn the_budget_holds_at_other_half_lives() {
     }
 }
 
-/// Review 1.4: of newcomers of forty times the typical newcomer 0 of 50 were found, where the table began with large
-/// keys.
+/// When they were, of newcomers of forty times the typical one 0 of 50 were found, where the table
+/// began with large keys.
 #[test]
 fn keys_of_the_first_window_are_no_newcomers() {
     let (mut found, mut large, mut false_alarms, mut small) = (0, 0, 0, 0);

@@ -102,9 +102,9 @@ impl Phases {
 /// Which windows are of a kind: a zone, whose wall clock tells the [`Phases`] of the day and the week; and
 /// days with a name, which are not like other days.
 ///
-/// A window belongs where the clock stands a quarter of its length after its start. So a day of a zone keeps its day of
-/// the week when clocks change, also by a calendar of UTC: at 18:00 UTC, where those would be torn apart, no zone with
-/// daylight saving time has its midnight.
+/// A window belongs where the clock stands a quarter of its length after its start. So a day of a zone
+/// keeps its day of the week when clocks change, also by a calendar of UTC: at 18:00 UTC, where those
+/// would be torn apart, no zone with daylight saving time has its midnight.
 ///
 /// ```
 /// use peak_core::{Span, Tz};
@@ -281,7 +281,8 @@ impl From<Days> for DaysKind {
 }
 
 impl Days {
-    /// A day of each month: from 1, the first, on; or from −1, the last, back. Months that are too short have none.
+    /// A day of each month: from 1, the first, on; or from −1, the last, back. Months that are too
+    /// short have none.
     ///
     /// # Errors
     /// When it is 0, or beyond 31 either way.
@@ -344,8 +345,8 @@ mod tests {
         windows.iter().map(|&window| calendar.phase(window)).collect()
     }
 
-    /// Clocks that go back and that go forward, in the north and in the south, by an hour and by half of one; one whose
-    /// midnight is skipped.
+    /// Clocks that go back and that go forward, in the north and in the south, by an hour and by half
+    /// of one; one whose midnight is skipped.
     const CHANGES: [(&str, &str, Tz); 7] = [
         ("2021-03-01", "2021-04-12", Tz::Europe__London),
         ("2021-10-04", "2021-11-29", Tz::Europe__Berlin),

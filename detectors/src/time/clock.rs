@@ -19,8 +19,8 @@ pub(crate) const WEEK: i64 = 7 * DAY;
 /// 1970 began on a Thursday, three days after a Monday.
 const THURSDAY: i64 = 3 * DAY;
 
-/// A wall clock. It remembers the offset of one quarter of an hour, which saves looking it up; as data, and for
-/// equality, it is the zone alone.
+/// A wall clock. It remembers the offset of one quarter of an hour, which saves looking it up; as data,
+/// and for equality, it is the zone alone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(from = "Tz", into = "Tz")]
 pub(crate) struct Clock {

@@ -48,9 +48,9 @@ impl Level {
             && [first, score[0], score[1]].into_iter().all(is_number)
     }
 
-    /// Where the level is so many steps after the newest value, when this share of what was known then still counts: the
-    /// solution of the normal equations of then, with their priors. What fades makes it less sure, but
-    /// moves it nowhere.
+    /// Where the level is so many steps after the newest value, when this share of what was known then
+    /// still counts: the solution of the normal equations of then, with their priors. What fades makes
+    /// it less sure, but moves it nowhere.
     ///
     /// The determinant is that of now, since moving the origin does not change it: after a long gap it
     /// would be the small difference of large numbers.

@@ -4,14 +4,14 @@ use peak_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// What is kept of a memory after one window, unless it is told to last longer or shorter, and how often that is
-/// taken for a time of another length.
+/// How fast what was learned fades, against the default.
 ///
 /// ```text
 /// kept(windows) = base^(windows · pace)
 /// ```
 ///
-/// The pace is 1 by default, whatever a window is: a memory lasts so many windows. With a half-life of
+/// `base` is what is kept after one window by default. The pace is 1 by default, whatever a window is: a
+/// memory lasts so many windows. With a half-life of
 /// levels given as a duration it is how much faster than by default these are to fade; all other
 /// memories keep their proportion to them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,8 +23,8 @@ pub(crate) const LEVEL: f64 = 0.93;
 const HALF_LIFE: f64 = 9.551_337_509_447_352;
 
 impl Pace {
-    /// The pace of windows of this many milliseconds, under which half of a level is left after the half-life; the
-    /// default without one.
+    /// The pace of windows of this many milliseconds, under which half of a level is left after the
+    /// half-life; the default without one.
     pub(crate) fn new(half_life: Option<HalfLife>, window: i64) -> Self {
         Pace(half_life.map_or(1.0, |HalfLife(millis)| HALF_LIFE * window as f64 / millis as f64))
     }

@@ -57,8 +57,8 @@ impl Seasons {
         }
     }
 
-    /// Takes in the factor of a window of a phase, in a season of that kind, which keeps this share of how large surprises
-    /// were.
+    /// Takes in the factor of a window of a phase, in a season of that kind, which keeps this share of
+    /// how large surprises were.
     pub(crate) fn learn(&mut self, phase: usize, factor: Effect, kept: f64) {
         if let Some(expected) = self.phases[phase].effect() {
             self.surprise.learn(factor.log - expected.log, factor.variance + expected.variance, kept);

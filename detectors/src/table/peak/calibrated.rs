@@ -36,9 +36,9 @@
 //! | what tails are worth | 46 | 3.8 h | 46 h | 46 d | 11 months |
 //! | first counts of new keys | 69 | 5.7 h | 2.9 d | 69 d | 16 months |
 //!
-//! Levels age with time: windows that nobody looked at, because the engine was down or the collector was, count
-//! too, and move a level by its slope. The others fade by windows learned. Phases are of the last five windows
-//! of a kind, and new regimes of three windows in a row, at any pace.
+//! Levels age with time: windows that nobody looked at, because the engine was down or the collector
+//! was, count too, and move a level by its slope. The others fade by windows learned. Phases are of the
+//! last five windows of a kind, and new regimes of three windows in a row, at any pace.
 //!
 //! A memory is of windows of one length, in their order: another length and an older window are refused.
 //!
@@ -167,8 +167,9 @@ impl Calibrated {
         }
     }
 
-    /// The rule with a calendar: its zone tells which phase a window has, also when clocks change. By default
-    /// that is UTC, with the phases of the length of the windows. Named days are not looked at yet.
+    /// The rule with a calendar: its zone tells which phase a window has, also when clocks change. By
+    /// default that is UTC, with the phases of the length of the windows. Named days are not looked at
+    /// yet.
     #[must_use]
     pub fn with_calendar(self, calendar: Calendar) -> Self {
         Calibrated { calendar, ..self }
@@ -233,8 +234,8 @@ impl Calibrated {
         self.memory.pool.last().map(|last| last.start)
     }
 
-    /// The length of the windows that were learned; one of another length is refused. Days of 23 and 25 hours
-    /// are days.
+    /// The length of the windows that were learned; one of another length is refused. Days of 23 and 25
+    /// hours are days.
     #[must_use]
     pub fn window_length(&self) -> Option<Duration> {
         self.memory.pool.last().map(|last| Duration::from_millis(last.length.unsigned_abs()))

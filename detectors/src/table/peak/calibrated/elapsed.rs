@@ -1,8 +1,9 @@
 //! What has passed since the last window that was learned, and what is kept of what was learned before it.
 //!
-//! Levels age with time: a window that comes fourteen windows after the last is expected fourteen slopes
-//! further on, and what was known counts as little as fourteen windows take away. How widely keys are spread
-//! and what their tails are worth does not change because nobody looked: that fades by windows learned.
+//! Levels age with time: a window that comes fourteen windows after the last is expected fourteen
+//! slopes further on, and what was known counts as little as fourteen windows take away. How widely
+//! keys are spread and what their tails are worth does not change because nobody looked: that fades by
+//! windows learned.
 
 use crate::time::level::Prior;
 use crate::time::memory::{LEVEL, Pace};
@@ -34,8 +35,8 @@ pub(super) struct Elapsed {
     pub(super) common: f64,
     pub(super) tails: f64,
     pub(super) newcomers: f64,
-    /// What is thought of levels and slopes beforehand: over what a level remembers, a slope moves it by as much whatever
-    /// that is.
+    /// What is thought of levels and slopes beforehand: over what a level remembers, a slope moves it
+    /// by as much whatever that is.
     pub(super) prior: Prior,
 }
 
