@@ -77,33 +77,56 @@ fn days() -> Windows {
     Span::days("2024-01-01", "2024-06-01").unwrap()
 }
 
-/// Counts of forty keys of 100 to 2,500 records in a window, times a factor: about as even as Poisson's.
+/// The records of one of forty keys, which have 100 to 2,500 in a window, times a factor: about as even as
+/// Poisson's.
+fn count(seed: usize, window: usize, key: usize, factor: f64) -> u64 {
+    let mean = 100.0 * 25f64.powf(((key * 17 + seed) % 40) as f64 / 39.0) * factor;
+    (mean + mean.sqrt() * noise(100_000 * seed + 100 * window + key)).round() as u64
+}
+
 fn counts(seed: usize, window: usize, factor: f64) -> Vec<u64> {
-    let count = |key: usize| {
-        let mean = 100.0 * 25f64.powf(((key * 17 + seed) % 40) as f64 / 39.0) * factor;
-        (mean + mean.sqrt() * noise(100_000 * seed + 100 * window + key)).round() as u64
-    };
-    (0..40).map(count).collect()
+    (0..40).map(|key| count(seed, window, key, factor)).collect()
+}
+
+/// Alarms in the first window after a gap, and in the ten after that, of ten times forty keys that grow by
+/// this factor a day and wander by this much, when so many windows are skipped after fifty.
+fn alarms_after_a_gap(skipped: usize, growth: f64, wandering: f64) -> (usize, usize) {
+    let (mut first, mut next) = (0, 0);
+    let days = Span::days("2024-01-01", "2024-06-01").unwrap();
+    for seed in 0..10 {
+        let mut feed = Feed::new(budget());
+        let mut logs = vec![0.0; 40];
+        for day in 0..61 + skipped {
+            let step =
+                |key: usize| growth.ln() + wandering * noise(9_000_000 + 10_000 * seed + 100 * day + key);
+            logs.iter_mut().enumerate().for_each(|(key, log)| *log += step(key));
+            if (50..50 + skipped).contains(&day) {
+                continue;
+            }
+            let counts: Vec<u64> = (0..40).map(|key| count(seed, day, key, logs[key].exp())).collect();
+            let alarms = alarms(&feed.step(days[day], &counts));
+            first += if day == 50 + skipped { alarms } else { 0 };
+            next += if day > 50 + skipped { alarms } else { 0 };
+        }
+    }
+    (first, next)
 }
 
 /// When ages were counts of windows, 77 % of all keys alarmed in the first window, 12 % in the next ten.
 #[test]
 fn windows_that_were_skipped_are_time_that_has_passed() {
-    let growth = |day: usize| 1.01f64.powi(day as i32);
-    let (mut first, mut next) = (0, 0);
-    for seed in 0..10 {
-        let mut feed = Feed::new(budget());
-        for (day, &span) in days().iter().enumerate().take(75).filter(|(day, _)| !(50..64).contains(day)) {
-            let alarms = alarms(&feed.step(span, &counts(seed, day, growth(day))));
-            match day {
-                64 => first += alarms,
-                65.. => next += alarms,
-                _ => {}
-            }
-        }
+    for growth in [1.01, 0.99] {
+        let (first, next) = alarms_after_a_gap(14, growth, 0.0);
+        assert!(first <= 8, "{first} of 400");
+        assert!(next <= 60, "{next} of 4,000");
     }
-    assert!(first <= 12, "{first} of 400");
-    assert!(next <= 60, "{next} of 4,000");
+}
+
+#[test]
+fn what_was_known_long_ago_is_less_sure() {
+    let (first, next) = alarms_after_a_gap(60, 1.0, 0.03);
+    assert!(first <= 8, "{first} of 400");
+    assert!(next <= 80, "{next} of 4,000");
 }
 
 #[test]
