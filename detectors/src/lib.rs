@@ -78,7 +78,7 @@ pub use table::{
     Amendment, Blame, BlameShare, Calibrated, CalibratedMemory, Classic, Correction, Engine, Finished, Fleet,
     FleetMemory, Found, Peak, PeakMemory, PeakRule, PerKey, Resumed, Step, Visit,
 };
-pub use time::Phases;
+pub use time::{Calendar, Days, Phases};
 pub use worth::Budget;
 
 /// The rows, and what is said of them, of the [`Classic`] rule.

@@ -687,7 +687,7 @@ fn a_memory_that_makes_no_sense_is_refused() {
         let keys: Vec<([&str; 1], Readings)> =
             keys.into_iter().map(|(key, readings)| ([key], readings)).collect();
         let mut bytes = Vec::new();
-        snapshot::write(&mut bytes, "features", 1, &(layout, scaler, keys)).unwrap();
+        snapshot::write(&mut bytes, "features", 2, &(layout, scaler, keys)).unwrap();
         let mut features = build();
         restore(&mut features, bytes).map(|()| features)
     };

@@ -55,10 +55,17 @@ pub enum Refusal {
         /// How many values in a row are the same.
         same: u64,
     },
-    /// The point is older than the newest.
+    /// The point or the window is older than the newest.
     Late,
     /// There is a point at this time already.
     Duplicate,
+    /// The window is of another length than those that were learned, in milliseconds.
+    WrongLength {
+        /// How long it is.
+        have: u64,
+        /// How long they were.
+        need: u64,
+    },
     /// It is not known what happened: the window was not observed as a whole, or the key found no room in
     /// its table.
     NotObserved,
@@ -78,6 +85,7 @@ impl Refusal {
             Refusal::Boring { .. } => "boring",
             Refusal::Late => "late",
             Refusal::Duplicate => "duplicate",
+            Refusal::WrongLength { .. } => "wrong length",
             Refusal::NotObserved => "not observed",
         }
     }
@@ -91,6 +99,9 @@ impl fmt::Display for Refusal {
             }
             Refusal::Incomplete { have, need } => {
                 write!(f, "{}: have {have} s, need {need} s", self.reason())
+            }
+            Refusal::WrongLength { have, need } => {
+                write!(f, "{}: have {have} ms, need {need} ms", self.reason())
             }
             Refusal::Stale { seconds } => write!(f, "{}: no point for {seconds} s", self.reason()),
             Refusal::Boring { same } => write!(f, "{}: {same} times the same value", self.reason()),

@@ -146,7 +146,7 @@ enum Borrowed<'a> {
 impl Persist for Peak {
     type Memory = PeakMemory;
     const KIND: &'static str = "peak";
-    const VERSION: u16 = 3;
+    const VERSION: u16 = 4;
 
     fn memory(&self) -> impl Serialize {
         match &self.rule {

@@ -3,108 +3,18 @@
 //! A window's *day factor* is how much higher than their levels its keys were, on the log scale: the
 //! median over keys, refined by one step of the precision-weighted mean of relative residuals, each
 //! clipped at three standard deviations. A phase is estimated from the factors of its last five
-//! windows: a single one is taken as it is, but may owe 7.5 % to drift; of two that differ by more than four standard deviations
-//! the older is taken, because the newer may be the anomaly; of more, the weighted mean of those
-//! clipped to three deviations about the median. An effect within two standard errors of none is
-//! none.
+//! windows: a single one is taken as it is, but may owe 7.5 % to drift; of two that differ by more than
+//! four standard deviations the older is taken, because the newer may be the anomaly; of more, the
+//! weighted mean of those clipped to three deviations about the median. An effect within two standard
+//! errors of none is none.
 //!
 //! How far factors turn out to be from their phases is the variance that all keys have in common: days
 //! that are busier for everybody, a wave, a trend that levels follow late. It widens every
 //! prediction, large keys feel it and small ones hardly do.
 
+use super::calendar::Phases;
 use crate::contract::valid::{is_number, is_weight};
-use peak_core::{Error, Result, Span};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
-
-/// How windows repeat: so many windows of a nominal length make a period.
-///
-/// A window's phase follows from its start, counted in nominal lengths. Days are told apart at 18:00
-/// UTC, where no time zone with daylight saving time has its midnight, so days of 23 and 25 hours
-/// keep their day of the week.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Period", into = "Period")]
-pub struct Phases {
-    millis: i64,
-    count: usize,
-}
-
-/// Phases as they are configured, before they are checked.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Period {
-    window_ms: u64,
-    count: usize,
-}
-
-impl TryFrom<Period> for Phases {
-    type Error = Error;
-    fn try_from(Period { window_ms, count }: Period) -> Result<Self> {
-        Phases::new(Duration::from_millis(window_ms), count)
-    }
-}
-
-impl From<Phases> for Period {
-    fn from(Phases { millis, count }: Phases) -> Self {
-        Period { window_ms: millis.unsigned_abs(), count }
-    }
-}
-
-const HOUR: u64 = 3_600;
-const DAY: u64 = 24 * HOUR;
-
-impl Phases {
-    /// No phases: every window is like every other.
-    pub const NONE: Phases = Phases { millis: 1, count: 1 };
-    /// Seven windows of a day.
-    pub const DAYS_OF_WEEK: Phases = Phases { millis: (DAY * 1_000) as i64, count: 7 };
-    /// 24 windows of an hour.
-    pub const HOURS_OF_DAY: Phases = Phases { millis: (HOUR * 1_000) as i64, count: 24 };
-    /// 168 windows of an hour.
-    pub const HOURS_OF_WEEK: Phases = Phases { millis: (HOUR * 1_000) as i64, count: 168 };
-    /// The most phases of a period.
-    pub const MOST: usize = 10_000;
-
-    /// A period of so many windows of this length.
-    ///
-    /// # Errors
-    /// When the length is less than a millisecond, or the number is 0 or more than
-    /// [`MOST`](Self::MOST).
-    pub fn new(window: Duration, count: usize) -> Result<Self> {
-        let millis = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-        if millis == 0 {
-            return Err(Error::invalid("phases", "must be of windows of a millisecond at least", "0"));
-        }
-        if !(1..=Self::MOST).contains(&count) {
-            let rule = format!("must be from 1 to {}", Self::MOST);
-            return Err(Error::invalid("phases", rule, count));
-        }
-        Ok(Phases { millis, count })
-    }
-
-    /// The phases of windows of this length: days of the week for days, times of day for windows that
-    /// divide the day, none for others.
-    #[must_use]
-    pub fn of(window: Duration) -> Self {
-        let seconds = window.as_secs();
-        match seconds {
-            s if (DAY - HOUR..=DAY + HOUR).contains(&s) => Self::DAYS_OF_WEEK,
-            s if s >= 60 && DAY.is_multiple_of(s) => {
-                Phases { millis: (s * 1_000) as i64, count: (DAY / s) as usize }
-            }
-            _ => Self::NONE,
-        }
-    }
-
-    pub(crate) fn count(self) -> usize {
-        self.count
-    }
-
-    pub(crate) fn index(self, span: Span) -> usize {
-        let start = span.start().millis() + 6 * HOUR as i64 * 1_000;
-        start.div_euclid(self.millis).rem_euclid(self.count as i64) as usize
-    }
-}
 
 /// The phases of one count, and how much a window differs from its phase for all keys together.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -135,11 +45,23 @@ impl Seasons {
         self.phases.get(phase).map_or(0, |phase| phase.factors.len())
     }
 
-    /// Takes in the factor of a window; `count` is the number of phases.
-    pub(crate) fn learn(&mut self, phase: usize, count: usize, factor: Effect) {
-        self.phases.resize(count, Phase::default());
+    /// Whether it knows this number of phases.
+    pub(crate) fn fits(&self, count: usize) -> bool {
+        self.phases.len() == count
+    }
+
+    /// Begins anew where there are not as many phases as it knows: those of another period tell nothing.
+    pub(crate) fn fit(&mut self, count: usize) {
+        if !self.fits(count) {
+            self.phases = vec![Phase::default(); count];
+        }
+    }
+
+    /// Takes in the factor of a window of a phase, in a season of that kind, which keeps this share of
+    /// how large surprises were.
+    pub(crate) fn learn(&mut self, phase: usize, factor: Effect, kept: f64) {
         if let Some(expected) = self.phases[phase].effect() {
-            self.surprise.learn(factor.log - expected.log, factor.variance + expected.variance);
+            self.surprise.learn(factor.log - expected.log, factor.variance + expected.variance, kept);
         }
         self.phases[phase].learn(factor);
     }
@@ -153,7 +75,6 @@ struct Surprise {
 }
 
 impl Surprise {
-    const MEMORY: f64 = 0.97;
     const STRENGTH: f64 = 3.0;
 
     fn variance(&self) -> f64 {
@@ -161,10 +82,10 @@ impl Surprise {
         ((self.sum + strength * DRIFT * DRIFT) / (self.weight + strength)).max(0.0)
     }
 
-    fn learn(&mut self, off: f64, explained: f64) {
+    fn learn(&mut self, off: f64, explained: f64, kept: f64) {
         let square = (off * off).min(9.0 * (self.variance() + explained));
-        self.sum = Self::MEMORY * self.sum + square - explained;
-        self.weight = Self::MEMORY * self.weight + 1.0;
+        self.sum = kept * self.sum + square - explained;
+        self.weight = kept * self.weight + 1.0;
     }
 }
 
@@ -192,8 +113,8 @@ impl Phase {
         let effect = match *self.factors.as_slice() {
             [] => return None,
             [(log, variance)] => Effect { log, variance: variance + DRIFT * DRIFT },
-            [(older, v), (newer, w)] if (newer - older).powi(2) > 16.0 * (v + w) => {
-                Effect { log: older, variance: v + ((newer - older) / 4.0).powi(2) }
+            [(older, v), (newer, w)] if square(newer - older) > 16.0 * (v + w) => {
+                Effect { log: older, variance: v + square((newer - older) / 4.0) }
             }
             [(older, v), (newer, w)] => Effect { log: (older + newer) / 2.0, variance: (v + w) / 4.0 },
             _ => self.robust_mean(),
@@ -212,7 +133,7 @@ impl Phase {
             weights += 1.0 / variance;
         }
         let mut off: Vec<f64> = self.factors.iter().map(|factor| (factor.0 - middle).abs()).collect();
-        let scatter = (1.4826 * median(&mut off)).powi(2) / self.factors.len() as f64;
+        let scatter = square(1.4826 * median(&mut off)) / self.factors.len() as f64;
         Effect { log: middle + sum / weights, variance: scatter.max(1.0 / weights) }
     }
 }
@@ -243,16 +164,20 @@ pub(crate) fn day_factor(words: &[Word]) -> Option<Effect> {
     if words.is_empty() {
         return None;
     }
-    let ratio = |word: &Word| ((word.count + 0.5) / (word.level + 0.5)).ln();
+    let ratio = |word: &Word| libm::log((word.count + 0.5) / (word.level + 0.5));
     let middle = median(&mut words.iter().map(ratio).collect::<Vec<_>>());
     let (mut sum, mut weights) = (0.0, 0.0);
     for word in words {
-        let mean = word.level * middle.exp();
+        let mean = word.level * libm::exp(middle);
         let cap = Phase::CAP / word.precision.sqrt();
         sum += word.precision * ((word.count - mean) / mean.max(1e-9)).clamp(-cap, cap);
         weights += word.precision;
     }
     Some(Effect { log: middle + sum / weights, variance: 1.0 / weights })
+}
+
+fn square(x: f64) -> f64 {
+    x * x
 }
 
 /// The middle value, or the mean of the two in the middle.
@@ -269,41 +194,11 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use peak_core::{Timestamp, Tz};
 
     fn phase(factors: &[f64]) -> Effect {
         let mut phase = Phase::default();
         factors.iter().for_each(|&log| phase.learn(Effect { log, variance: 1e-4 }));
         phase.effect().unwrap()
-    }
-
-    #[test]
-    fn days_keep_their_weekday_when_clocks_change() {
-        for (first, end, zone) in [
-            ("2021-03-01", "2021-04-12", Tz::Europe__London),
-            ("2021-10-04", "2021-11-29", Tz::America__New_York),
-            ("2021-08-30", "2021-10-11", Tz::Pacific__Auckland),
-            ("2021-03-08", "2021-04-19", Tz::Australia__Lord_Howe),
-        ] {
-            let days = Span::local_days(first, end, zone).unwrap();
-            let indices: Vec<usize> = days.iter().map(|&day| Phases::DAYS_OF_WEEK.index(day)).collect();
-            assert!(indices.windows(8).all(|week| week[0] == week[7] && week[0] != week[1]), "{zone}");
-        }
-    }
-
-    #[test]
-    fn the_length_of_windows_tells_their_phases() {
-        let of = |hours: u64| Phases::of(Duration::from_secs(hours * HOUR));
-        assert_eq!([23, 24, 25].map(of), [Phases::DAYS_OF_WEEK; 3]);
-        assert_eq!(of(1), Phases::HOURS_OF_DAY);
-        assert_eq!(of(6).count(), 4);
-        assert_eq!([7, 48, 168].map(of), [Phases::NONE; 3]);
-        assert!(Phases::new(Duration::ZERO, 7).is_err());
-        let error = Phases::new(Duration::from_secs(60), 0).unwrap_err().to_string();
-        assert_eq!(error, r#"phases: must be from 1 to 10000, got "0""#);
-        let hour = |i: i64| Timestamp::from_millis(i * 3_600_000).unwrap();
-        let index = |i: i64| Phases::HOURS_OF_DAY.index(Span::new(hour(i), hour(i + 1)).unwrap());
-        assert_eq!((index(0) + 5) % 24, index(29));
     }
 
     #[test]
@@ -342,8 +237,8 @@ mod tests {
         let mut calm = Surprise::default();
         let mut restless = Surprise::default();
         for i in 0..100 {
-            calm.learn(0.0, 0.0);
-            restless.learn(if i % 2 == 0 { 0.2 } else { -0.2 }, 0.0);
+            calm.learn(0.0, 0.0, 0.97);
+            restless.learn(if i % 2 == 0 { 0.2 } else { -0.2 }, 0.0, 0.97);
         }
         assert!(calm.variance() < 1e-4, "{}", calm.variance());
         assert!((restless.variance() - 0.04).abs() < 0.004, "{}", restless.variance());

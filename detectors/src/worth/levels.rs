@@ -19,8 +19,6 @@ use serde::{Deserialize, Serialize};
 const LEVELS: usize = 25;
 /// The first ratio before anything is known: tails a little heavier than the model's.
 const FIRST: f64 = 0.56;
-/// What remains of a count after a window.
-const MEMORY: f64 = 0.985;
 
 /// The counts of past p-values, by level.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -66,9 +64,9 @@ impl TailMap {
         (self.counts[j + 1] + strength * before) / (self.counts[j] + strength)
     }
 
-    /// Takes in the p-values of a window. What exceeds four times the expected number by more than
+    /// Takes in the p-values of a window, beside this share of what was known. What exceeds four times the expected number by more than
     /// three is one event of the window, not so many independent observations, and is left out.
-    pub(crate) fn learn(&mut self, arrivals: &Arrivals, strength: f64) {
+    pub(crate) fn learn(&mut self, arrivals: &Arrivals, strength: f64, kept: f64) {
         let total = f64::from(arrivals.counts[0]);
         let (mut expected, mut ratio) = (total, FIRST);
         for j in 0..LEVELS {
@@ -77,7 +75,7 @@ impl TailMap {
                 ratio = self.ratio(j, ratio, strength);
                 expected *= ratio;
             }
-            self.counts[j] = MEMORY * self.counts[j] + f64::from(arrivals.counts[j]).min(most);
+            self.counts[j] = kept * self.counts[j] + f64::from(arrivals.counts[j]).min(most);
         }
     }
 }
@@ -121,7 +119,7 @@ mod tests {
         for window in windows {
             let mut arrivals = Arrivals::default();
             window.iter().for_each(|&p| arrivals.add(p));
-            map.learn(&arrivals, 8.0);
+            map.learn(&arrivals, 8.0, 0.985);
         }
         map
     }

@@ -1,7 +1,7 @@
 //! What is usual at an hour of the day, and of the week.
 
 use crate::series::point::LARGEST;
-use crate::time::clock::{QUARTER, clock_offset};
+use crate::time::clock::Clock;
 use peak_core::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +34,9 @@ const MILLIS: i64 = 3_600_000;
 /// saving time moves nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Seasonal {
-    kind: Seasonality,
+    clock: Clock,
     day: Vec<Level>,
+    /// Of no hours where days of the week are all alike.
     week: Vec<Level>,
     /// The hour of the week that is being learned, and what was seen in it.
     current: Option<usize>,
@@ -44,8 +45,6 @@ pub(crate) struct Seasonal {
     /// The usual size of a residual.
     size: f64,
     sizes: u32,
-    /// The offset from UTC in milliseconds, and the quarter of an hour that it was looked up for.
-    offset: (i64, i64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -74,7 +73,7 @@ impl Seasonal {
     pub(crate) fn new(kind: Seasonality) -> Self {
         let week = if matches!(kind, Seasonality::Weekly(_)) { 7 * HOURS } else { 0 };
         Seasonal {
-            kind,
+            clock: Clock::new(kind.zone()),
             day: vec![Level::default(); HOURS],
             week: vec![Level::default(); week],
             current: None,
@@ -82,8 +81,12 @@ impl Seasonal {
             count: 0,
             size: 0.0,
             sizes: 0,
-            offset: (0, i64::MIN),
         }
+    }
+
+    pub(crate) fn kind(&self) -> Seasonality {
+        let zone = self.clock.zone();
+        if self.week.is_empty() { Seasonality::Daily(zone) } else { Seasonality::Weekly(zone) }
     }
 
     /// How many hours of the day it knows.
@@ -93,11 +96,8 @@ impl Seasonal {
 
     /// Milliseconds since the wall clock's 1970-01-01, a Thursday.
     fn local(&mut self, time: i64) -> i64 {
-        let quarter = time.div_euclid(QUARTER);
-        if self.offset.1 != quarter {
-            self.offset = (clock_offset(self.kind.zone(), quarter), quarter);
-        }
-        time + self.offset.0
+        self.clock.remember(time);
+        self.clock.local(time)
     }
 
     fn level(&self, hour: usize) -> Option<f64> {
@@ -160,14 +160,13 @@ impl Seasonal {
     pub(crate) fn is_valid(&self, kind: Seasonality) -> bool {
         let fresh = Seasonal::new(kind);
         let levels = self.day.iter().chain(&self.week);
-        self.kind == kind
+        self.kind() == kind
             && self.day.len() == fresh.day.len()
             && self.week.len() == fresh.week.len()
             && levels.map(|level| level.value).chain([self.sum]).all(|x| x.abs() <= LARGEST)
             && (0.0..=LARGEST).contains(&self.size)
             && self.count <= MOST_SEEN
             && self.current.is_none_or(|hour| hour < 7 * HOURS)
-            && self.offset.0.abs() <= 48 * MILLIS
     }
 }
 

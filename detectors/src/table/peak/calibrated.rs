@@ -25,10 +25,28 @@
 //! A phase that was never seen is no basis for a verdict: a table with days of the week refuses its
 //! first week. A phase that was seen once widens predictions, since it may have been drift.
 //!
+//! What is learned fades. Half of a level is left after 9.6 windows, whatever a window is, or after the
+//! [half-life](Calibrated::with_half_life) that the rule is given; all else lasts in proportion:
+//!
+//! | half is left of … after | windows | of five minutes | an hour | a day | a week |
+//! |---|---|---|---|---|---|
+//! | levels, slopes, locations of ratios | 9.6 | 48 min | 9.6 h | 9.6 d | 9.6 weeks |
+//! | how far all keys are off together | 23 | 1.9 h | 23 h | 23 d | 5 months |
+//! | dispersions, scales, rhythms | 34 | 2.9 h | 34 h | 34 d | 8 months |
+//! | what tails are worth | 46 | 3.8 h | 46 h | 46 d | 11 months |
+//! | first counts of new keys | 69 | 5.7 h | 2.9 d | 69 d | 16 months |
+//!
+//! Levels age with time: windows that nobody looked at, because the engine was down or the collector
+//! was, count too, and move a level by its slope. The others fade by windows learned. Phases are of the
+//! last five windows of a kind, and new regimes of three windows in a row, at any pace.
+//!
+//! A memory is of windows of one length, in their order: another length and an older window are refused.
+//!
 //! Everything that is remembered is a decayed sum, so a key takes 272 bytes however long
 //! its history, and learning a window takes one step. Sums over keys run in the order of the keys.
 
 mod counts;
+mod elapsed;
 mod explanation;
 mod newcomer;
 mod pool;
@@ -39,22 +57,28 @@ use super::Floor;
 use crate::contract::{
     Change, Explanation, Judged, Observation, Refusal, TableDetector, TableWindow, Verdict,
 };
-use crate::time::Phases;
+use crate::time::memory::HalfLife;
+use crate::time::{Calendar, Phases};
 use crate::worth::Budget;
+use elapsed::Elapsed;
 use explanation::Gauge;
 use peak_core::{Error, Key, KeyMap, Result, Schema, Span, Timestamp};
 use pool::{Assessment, Known, Pool, Scene, Worth};
 use serde::{Deserialize, Serialize};
 use statistics::{NAMES, Reading, VOLUME};
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// The calibrated rule: its configuration, and what it remembers.
 ///
 /// ```
-/// use peak_detectors::{Budget, Calibrated, Peak, Phases};
+/// use peak_core::Tz;
+/// use peak_detectors::{Budget, Calendar, Calibrated, Peak, Phases};
+/// use std::time::Duration;
 ///
 /// let rule = Calibrated::new(Budget::per_window(1.0)?)
-///     .with_phases(Phases::HOURS_OF_WEEK)
+///     .with_calendar(Calendar::new(Tz::Europe__Berlin).with_phases(Phases::HOURS_OF_WEEK))
+///     .with_half_life(Duration::from_secs(3 * 86_400))?
 ///     .with_minimum_effect(20.0, 0.5)?;
 /// let detector = Peak::calibrated(rule);
 /// # let _ = detector;
@@ -71,7 +95,8 @@ use std::borrow::Cow;
 #[serde(try_from = "Config", into = "Config")]
 pub struct Calibrated {
     budget: Budget,
-    phases: Option<Phases>,
+    calendar: Calendar,
+    half_life: Option<HalfLife>,
     least_absolute: f64,
     least_relative: f64,
     floors: Vec<Floor>,
@@ -83,7 +108,8 @@ pub struct Calibrated {
 #[serde(default, deny_unknown_fields)]
 struct Config {
     budget: Budget,
-    phases: Option<Phases>,
+    calendar: Calendar,
+    half_life_ms: Option<HalfLife>,
     least_absolute: f64,
     least_relative: f64,
     floors: Vec<Floor>,
@@ -92,16 +118,20 @@ struct Config {
 impl TryFrom<Config> for Calibrated {
     type Error = Error;
     fn try_from(config: Config) -> Result<Self> {
-        let rule =
-            Calibrated { phases: config.phases, floors: config.floors, ..Calibrated::new(config.budget) };
+        let rule = Calibrated {
+            calendar: config.calendar,
+            half_life: config.half_life_ms,
+            floors: config.floors,
+            ..Calibrated::new(config.budget)
+        };
         rule.with_minimum_effect(config.least_absolute, config.least_relative)
     }
 }
 
 impl From<Calibrated> for Config {
     fn from(rule: Calibrated) -> Self {
-        let Calibrated { budget, phases, least_absolute, least_relative, floors, .. } = rule;
-        Config { budget, phases, least_absolute, least_relative, floors }
+        let Calibrated { budget, calendar, half_life, least_absolute, least_relative, floors, .. } = rule;
+        Config { budget, calendar, half_life_ms: half_life, least_absolute, least_relative, floors }
     }
 }
 
@@ -130,7 +160,8 @@ impl Calibrated {
     pub fn new(budget: Budget) -> Self {
         Calibrated {
             budget,
-            phases: None,
+            calendar: Calendar::default(),
+            half_life: None,
             least_absolute: 0.0,
             least_relative: 0.0,
             floors: Vec::new(),
@@ -138,10 +169,29 @@ impl Calibrated {
         }
     }
 
-    /// The rule with these seasonal phases; by default those of the length of the windows.
+    /// The rule with a calendar: its zone tells which phase a window has, also when clocks change. By
+    /// default that is UTC, with the phases of the length of the windows. Named days are not looked at
+    /// yet.
+    #[must_use]
+    pub fn with_calendar(self, calendar: Calendar) -> Self {
+        Calibrated { calendar, ..self }
+    }
+
+    /// The rule with these seasonal phases in its [calendar](Self::with_calendar).
     #[must_use]
     pub fn with_phases(self, phases: Phases) -> Self {
-        Calibrated { phases: Some(phases), ..self }
+        Calibrated { calendar: self.calendar.with_phases(phases), ..self }
+    }
+
+    /// The rule with levels of which half is left after this time, whatever the length of the windows; all
+    /// other memories last in proportion. By default half is left after 9.6 windows: 48 minutes with
+    /// windows of five minutes, 9.6 hours with windows of an hour, 9.6 days with days, 67 days with
+    /// weeks.
+    ///
+    /// # Errors
+    /// When it is less than a millisecond, or more than a century.
+    pub fn with_half_life(self, half_life: Duration) -> Result<Self> {
+        Ok(Calibrated { half_life: Some(half_life.try_into()?), ..self })
     }
 
     /// The rule with a minimum effect: a statistic that differs from what is expected by less than
@@ -180,6 +230,19 @@ impl Calibrated {
         self.memory.keys.len()
     }
 
+    /// The start of the last window that was learned: an older one is refused.
+    #[must_use]
+    pub fn last_window(&self) -> Option<Timestamp> {
+        self.memory.pool.last().map(|last| last.start)
+    }
+
+    /// The length of the windows that were learned; one of another length is refused. Days of 23 and 25
+    /// hours are days.
+    #[must_use]
+    pub fn window_length(&self) -> Option<Duration> {
+        self.memory.pool.last().map(|last| Duration::from_millis(last.length.unsigned_abs()))
+    }
+
     pub(crate) fn memory(&self) -> &CalibratedMemory {
         &self.memory
     }
@@ -198,16 +261,23 @@ impl Calibrated {
         Ok(())
     }
 
-    fn phases(&self, span: Span) -> Phases {
-        self.phases.unwrap_or_else(|| Phases::of(span.duration()))
+    /// Which phase a window has, of how many.
+    fn phase(&self, span: Span) -> (usize, usize) {
+        (self.calendar.phase(span), self.calendar.phases(span.duration()).count())
+    }
+
+    /// What has passed since the last window.
+    fn elapsed(&self, window: &TableWindow<'_>) -> Result<Elapsed, Refusal> {
+        self.memory.pool.elapsed(window.span, window.exposure, self.half_life)
     }
 
     /// What the predictions of a window share.
-    fn scene(&self, span: Span) -> Result<Scene, Refusal> {
-        let (phases, pool) = (self.phases(span), &self.memory.pool);
-        let need = phases.count() as u64;
+    fn scene(&self, window: &TableWindow<'_>) -> Result<Scene, Refusal> {
+        let (elapsed, pool) = (self.elapsed(window)?, &self.memory.pool);
+        let (phase, count) = self.phase(window.span);
+        let need = count as u64;
         let have = pool.windows().min(need - 1);
-        pool.scene(phases.index(span)).ok_or(Refusal::TooShort { have, need })
+        pool.scene(phase, count, elapsed).ok_or(Refusal::TooShort { have, need })
     }
 
     fn assess(
@@ -246,7 +316,7 @@ impl Calibrated {
 
 impl TableDetector for Calibrated {
     fn judge(&self, window: &TableWindow<'_>) -> Judged {
-        let scene = self.scene(window.span);
+        let scene = self.scene(window);
         let (mut walk, worth) = (self.memory.keys.walk(), self.memory.pool.worth());
         // What is as strange as it should be, among the statistics that matter.
         let mut carried = Vec::with_capacity(window.keys.len());
@@ -273,9 +343,10 @@ impl TableDetector for Calibrated {
     }
 
     fn learn(&mut self, window: &TableWindow<'_>) {
-        let phases = self.phases(window.span);
+        let Ok(elapsed) = self.elapsed(window) else { return };
+        let phase = self.phase(window.span);
         let CalibratedMemory { keys, pool } = &mut self.memory;
-        pool.learn(keys, window, phases);
+        pool.learn(keys, window, phase, elapsed);
     }
 
     fn explain(
@@ -285,7 +356,7 @@ impl TableDetector for Calibrated {
         places: &[usize],
     ) -> Vec<Result<Explanation, Refusal>> {
         let threshold = judged.threshold.unwrap_or(Budget::MOST);
-        let (scene, gauge) = (self.scene(window.span), Gauge::new(&self.memory.pool, threshold));
+        let (scene, gauge) = (self.scene(window), Gauge::new(&self.memory.pool, threshold));
         let explain = |&place: &usize| {
             let x = window.keys.get(place).ok_or(Refusal::Empty)?;
             let assessment = self.assess(self.memory.keys.get(x.key), x, &scene, gauge.worth())?;
@@ -304,6 +375,20 @@ impl TableDetector for Calibrated {
             })
         };
         places.iter().map(explain).collect()
+    }
+
+    fn admits(&self, window: Span) -> Result<()> {
+        let (have, need) = match self.memory.pool.elapsed(window, 1.0, self.half_life) {
+            Err(Refusal::WrongLength { have, need }) => (have, need),
+            _ => return Ok(()),
+        };
+        let need = Duration::from_millis(need);
+        let rule = format!("must last {need:?}, as those that were learned");
+        Err(Error::invalid(
+            "window",
+            rule,
+            format_args!("{window}, which lasts {:?}", Duration::from_millis(have)),
+        ))
     }
 
     fn forget_before(&mut self, horizon: Timestamp) {

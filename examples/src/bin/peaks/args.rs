@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use clap::{Parser, ValueEnum};
 use peak_core::{BadRecords, Limits, Schema, TimeUnit, Tz};
-use peak_detectors::{Budget, Calibrated, Classic};
+use peak_detectors::{Budget, Calendar, Calibrated, Classic};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -234,7 +234,8 @@ impl Args {
         let with_floor = |rule: Calibrated, floor: &Floor| {
             rule.with_floor(schema, &floor.dimension, &floor.value, floor.records)
         };
-        Ok(self.floor.iter().try_fold(Calibrated::new(self.budget.0), with_floor)?)
+        let rule = Calibrated::new(self.budget.0).with_calendar(Calendar::new(self.zone));
+        Ok(self.floor.iter().try_fold(rule, with_floor)?)
     }
 
     /// The classic rule, without history.

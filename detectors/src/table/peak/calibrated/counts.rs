@@ -1,11 +1,11 @@
 //! The model of counts: records and distinct samples of a key, window after window.
 //!
 //! **Level and slope.** A negative-binomial regression with log link, η = level + slope · age +
-//! phase, that forgets: a window k steps back weighs 0.93^k. Each window enters once, by the Fisher
-//! scoring step that it would have in an iteration of the regression, so the state of a key is five
-//! sums: those of the weighted normal equations in the coordinates (level now, slope a window). A
-//! window's weight is its information 1 / (1/μ + α), times min(1, 9/z²) for a window that is more
-//! than three standard deviations off. Priors: level N(0, 10²), slope N(0, 0.01²).
+//! phase + ln(exposure), that forgets: what is k windows back weighs 0.93^k. Each window enters once, by
+//! the Fisher scoring step that it would have in an iteration of the regression, so the state of a key is
+//! five sums: those of [`Level`]. A window's weight is its information 1 / (1/μ + α), times min(1, 9/z²)
+//! for a window that is more than three standard deviations off. Priors: level N(0, 10²), slope
+//! N(0, 0.01²). Windows that were skipped age what is known, and move the level by its slope.
 //!
 //! **Rhythm.** A key follows the phases of the pool to its own extent: its slope on them, 1 a priori
 //! with a variance of 1/20, estimated from its deviations from its level. A machine among people who
@@ -22,15 +22,13 @@
 //! **Prediction.** Uncertainty of level and phase multiplies the mean by a factor of mean 1, which adds
 //! to the dispersion: 1 + α' = (1 + α)(1 + v + v_phase).
 
+use super::elapsed::Elapsed;
 use crate::contract::valid::{is_number, is_weight};
+use crate::time::level::{Level, Outlook};
 use crate::time::phase::{Effect, Word};
 use crate::worth::tail::{self, Tails};
 use serde::{Deserialize, Serialize};
 
-/// The weight of a window against the next one.
-const MEMORY: f64 = 0.93;
-/// Prior precisions of level and slope.
-const PRIOR: [f64; 2] = [1e-2, 1e4];
 /// How far a residual counts in full, in standard deviations, squared.
 const FAR: f64 = 9.0;
 /// Where a squared residual is capped for the dispersion, in predictive variances.
@@ -46,49 +44,6 @@ const LOG_MEANS: [f64; 2] = [-12.0, 44.4];
 /// The most information of one window: beyond it, the normal equations would lose their priors.
 const CERTAIN: f64 = 1e12;
 
-/// The weighted normal equations of level and slope, in coordinates of the newest window.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-struct Trend {
-    /// Σ w, Σ w·age, Σ w·age², ages being negative.
-    information: [f64; 3],
-    /// Σ w·x, Σ w·x·age.
-    score: [f64; 2],
-}
-
-/// Where the log mean of the next window is thought to be, before any phase.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Outlook {
-    log_mean: f64,
-    variance: f64,
-}
-
-impl Trend {
-    /// The same equations in the coordinates of the next window.
-    fn ahead(&self) -> Self {
-        let ([a, b, c], [x, y]) = (self.information, self.score);
-        Trend { information: [a, b - a, c - 2.0 * b + a], score: [x, y - x] }
-    }
-
-    /// The outlook on the next window: the solution of the normal equations with their priors.
-    fn outlook(&self) -> Outlook {
-        let Trend { information: [a, b, c], score: [x, y] } = self.ahead();
-        let (a, c) = (a + PRIOR[0], c + PRIOR[1]);
-        let determinant = a * c - b * b;
-        Outlook {
-            log_mean: ((c * x - b * y) / determinant).clamp(LOG_MEANS[0], LOG_MEANS[1]),
-            variance: (c / determinant).min(VAGUE),
-        }
-    }
-
-    /// Takes in the log mean of a window with its information.
-    fn push(&mut self, log_mean: f64, information: f64) {
-        let Trend { information: [a, b, c], score: [x, y] } = self.ahead();
-        let information = information.min(CERTAIN);
-        self.information = [MEMORY * a + information, MEMORY * b, MEMORY * c];
-        self.score = [MEMORY * x + information * log_mean, MEMORY * y];
-    }
-}
-
 /// A prior dispersion is worth so many windows.
 const STRENGTH: f64 = 10.0;
 
@@ -100,15 +55,13 @@ pub(super) struct Dispersion {
 }
 
 impl Dispersion {
-    const MEMORY: f64 = 0.98;
-
     fn is_valid(&self) -> bool {
         is_number(self.sum) && is_weight(self.weight)
     }
 
-    pub(super) fn decay(&mut self) {
-        self.sum *= Self::MEMORY;
-        self.weight *= Self::MEMORY;
+    pub(super) fn decay(&mut self, kept: f64) {
+        self.sum *= kept;
+        self.weight *= kept;
     }
 
     pub(super) fn add(&mut self, other: Dispersion) {
@@ -136,9 +89,9 @@ impl PooledDispersion {
         self.total.is_valid() && is_weight(self.windows)
     }
 
-    pub(super) fn decay(&mut self) {
-        self.total.decay();
-        self.windows *= Dispersion::MEMORY;
+    pub(super) fn decay(&mut self, kept: f64) {
+        self.total.decay(kept);
+        self.windows *= kept;
     }
 
     pub(super) fn add(&mut self, one: Dispersion) {
@@ -167,7 +120,6 @@ struct Rhythm {
 }
 
 impl Rhythm {
-    const MEMORY: f64 = 0.98;
     /// The precision of the prior.
     const PRIOR: f64 = 20.0;
     /// From the contrary of what the pool does to three times as much.
@@ -188,16 +140,16 @@ impl Rhythm {
         self.information *= kept;
     }
 
-    fn learn(&mut self, phase: f64, deviation: f64, information: f64) {
-        self.product = Self::MEMORY * self.product + information * phase * deviation;
-        self.information = Self::MEMORY * self.information + information * phase * phase;
+    fn learn(&mut self, phase: f64, deviation: f64, information: f64, kept: f64) {
+        self.product = kept * self.product + information * phase * deviation;
+        self.information = kept * self.information + information * phase * phase;
     }
 }
 
 /// What the model remembers of one count of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Count {
-    trend: Trend,
+    level: Level,
     rhythm: Rhythm,
     dispersion: Dispersion,
     /// The logs of the last two counts without their phases, newest first.
@@ -208,6 +160,8 @@ pub(super) struct Count {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Prediction {
     pub(super) mean: f64,
+    /// The logarithm of the mean.
+    log_mean: f64,
     /// Of the key.
     alpha: f64,
     /// Of the key, the level and the phase.
@@ -216,7 +170,8 @@ pub(super) struct Prediction {
     variance: f64,
     /// Of an estimate of α.
     weight: f64,
-    /// The effect of the phase, and the pool's that it follows.
+    /// The effect of the phase and the exposure, and the pool's phase that it follows.
+    offset: f64,
     phase: f64,
     pool_phase: f64,
 }
@@ -245,40 +200,50 @@ impl Prediction {
 
 impl Count {
     /// A key that is seen for the first time.
-    pub(super) fn first(count: f64, phase: Effect, pool: f64) -> Self {
-        let mut fresh = Count::default();
-        let log = log_count(count) - phase.log;
-        fresh.trend.push(log, 1.0 / (1.0 / (count + 0.5) + pool + phase.variance));
-        fresh.recent = [log, log];
+    pub(super) fn first(count: f64, phase: Effect, pool: f64, elapsed: &Elapsed) -> Self {
+        let log = log_count(count) - phase.log - elapsed.log_exposure;
+        let mut fresh = Count { recent: [log, log], ..Count::default() };
+        fresh.push(1.0, elapsed.level_of_one, log, 1.0 / (1.0 / (count + 0.5) + pool + phase.variance));
         fresh
     }
 
     pub(super) fn is_valid(&self) -> bool {
-        let Trend { information: [sum, first, second], score } = self.trend;
-        is_weight(sum)
-            && is_weight(second)
-            && sum * second >= first * first * (1.0 - 1e-6)
-            && [first, self.rhythm.product].into_iter().chain(score).chain(self.recent).all(is_number)
+        self.level.is_valid()
+            && [self.rhythm.product].into_iter().chain(self.recent).all(is_number)
             && is_weight(self.rhythm.information)
             && self.dispersion.is_valid()
     }
 
     /// What the key says of a window's factor: its count, its level, and how precisely it tells.
-    pub(super) fn word(&self, count: f64, pool: f64) -> Word {
-        let Outlook { log_mean, variance } = self.trend.outlook();
-        let level = log_mean.exp();
+    pub(super) fn word(&self, count: f64, pool: f64, elapsed: &Elapsed) -> Word {
+        let Outlook { value, variance } = self.outlook(elapsed);
+        let level = libm::exp(value + elapsed.log_exposure);
         let alpha = self.alpha(moment_weight(level, variance, pool), pool);
         Word { count, level, precision: 1.0 / (1.0 / level.max(0.1) + alpha + variance) }
     }
 
-    pub(super) fn predict(&self, pool_phase: Effect, pool: f64) -> Prediction {
-        let (outlook, phase) = (self.trend.outlook(), self.rhythm.scale(pool_phase));
-        let mean = (outlook.log_mean + phase.log).clamp(LOG_MEANS[0], LOG_MEANS[1]).exp();
+    /// Where the log mean is thought to be, before any phase.
+    fn outlook(&self, elapsed: &Elapsed) -> Outlook {
+        let Outlook { value, variance } =
+            self.level.outlook(elapsed.gap, elapsed.level_of_skipped, elapsed.prior);
+        Outlook { value: value.clamp(LOG_MEANS[0], LOG_MEANS[1]), variance: variance.min(VAGUE) }
+    }
+
+    fn push(&mut self, gap: f64, kept: f64, log: f64, information: f64) {
+        self.level.push(gap, kept, log, information.min(CERTAIN));
+    }
+
+    pub(super) fn predict(&self, pool_phase: Effect, pool: f64, elapsed: &Elapsed) -> Prediction {
+        let (outlook, phase) = (self.outlook(elapsed), self.rhythm.scale(pool_phase));
+        let offset = phase.log + elapsed.log_exposure;
+        let log_mean = (outlook.value + offset).clamp(LOG_MEANS[0], LOG_MEANS[1]);
+        let mean = libm::exp(log_mean);
         let variance = outlook.variance + phase.variance;
         let weight = moment_weight(mean, variance, pool);
         let alpha = self.alpha(weight, pool);
         let spread = ((1.0 + alpha) * (1.0 + variance) - 1.0).min(WIDEST);
-        Prediction { mean, alpha, spread, variance, weight, phase: phase.log, pool_phase: pool_phase.log }
+        let (phase, pool_phase) = (phase.log, pool_phase.log);
+        Prediction { mean, log_mean, alpha, spread, variance, weight, offset, phase, pool_phase }
     }
 
     /// The key's dispersion, shrunk to the pool's by ten windows of this weight.
@@ -288,71 +253,66 @@ impl Count {
 
     /// The window's own estimate of the dispersion.
     pub(super) fn moment(count: f64, p: &Prediction) -> Dispersion {
-        let residual = (count - p.mean).powi(2).min(CAP * p.predictive_variance());
+        let off = count - p.mean;
+        let residual = (off * off).min(CAP * p.predictive_variance());
         let own = 1.0 / p.mean + p.alpha;
         let estimate = residual / (p.mean * p.mean) * own / (own + p.variance) - 1.0 / p.mean;
         Dispersion { sum: p.weight * estimate, weight: p.weight }
     }
 
-    pub(super) fn learn_dispersion(&mut self, moment: Dispersion) {
-        self.dispersion.decay();
+    pub(super) fn learn_dispersion(&mut self, moment: Dispersion, kept: f64) {
+        self.dispersion.decay(kept);
         self.dispersion.add(moment);
     }
 
     /// Moves the level.
-    pub(super) fn learn(&mut self, count: f64, p: &Prediction) {
+    pub(super) fn learn(&mut self, count: f64, p: &Prediction, elapsed: &Elapsed) {
         let residual = count - p.mean;
         let z2 = residual * residual / (p.predictive_variance() + 0.25);
         let weight = (FAR / z2).min(1.0) / (1.0 / p.mean + p.alpha);
         let step = (residual / p.mean).min(STEP);
-        self.trend.push(p.mean.ln() - p.phase + step, weight);
-        self.rhythm.learn(p.pool_phase, p.phase + step, weight);
+        self.push(elapsed.gap, elapsed.level, p.log_mean - p.offset + step, weight);
+        self.rhythm.learn(p.pool_phase, p.phase + step, weight, elapsed.spread);
         self.remember(count, p);
     }
 
     /// Starts anew with this window and the two before it.
-    pub(super) fn restart(&mut self, count: f64, p: &Prediction) {
+    pub(super) fn restart(&mut self, count: f64, p: &Prediction, elapsed: &Elapsed) {
         let [before, earlier] = self.recent;
         self.remember(count, p);
-        self.trend = Trend::default();
+        self.level = Level::default();
         self.rhythm.doubt();
-        for log in [earlier, before, self.recent[0]] {
-            self.trend.push(log, 1.0 / ((-log).exp() + p.alpha));
+        let one = (1.0, elapsed.level_of_one);
+        let windows = [(earlier, one), (before, one), (self.recent[0], (elapsed.gap, elapsed.level))];
+        for (log, (gap, kept)) in windows {
+            self.push(gap, kept, log, 1.0 / (libm::exp(-log) + p.alpha));
         }
     }
 
     fn remember(&mut self, count: f64, p: &Prediction) {
-        self.recent = [log_count(count) - p.phase, self.recent[0]];
+        self.recent = [log_count(count) - p.offset, self.recent[0]];
     }
 }
 
 fn log_count(count: f64) -> f64 {
-    (count + 0.5).ln()
+    libm::log(count + 0.5)
 }
 
 /// The weight of a moment estimate: one over its variance, up to a factor.
 fn moment_weight(mean: f64, variance: f64, pool: f64) -> f64 {
-    (1.0 / mean + pool.max(1e-3) + variance).powi(-2)
+    let spread = 1.0 / mean + pool.max(1e-3) + variance;
+    1.0 / (spread * spread)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::memory::Pace;
 
     const SURE: Effect = Effect { log: 0.0, variance: 0.0 };
 
-    #[test]
-    fn the_outlook_solves_the_weighted_normal_equations() {
-        let data = [(3.0, 10.0), (3.2, 20.0), (2.9, 15.0), (3.4, 30.0)];
-        let mut trend = Trend::default();
-        data.iter().for_each(|&(x, w)| trend.push(x, w));
-        // import numpy as np; a = np.array([-4., -3, -2, -1]); x = np.array([3, 3.2, 2.9, 3.4])
-        // w = np.array([10, 20, 15, 30]) * 0.93 ** np.array([3, 2, 1, 0])
-        // X = np.stack([np.ones(4), a], 1); A = X.T @ (w[:, None] * X) + np.diag([0.01, 1e4])
-        // np.linalg.solve(A, X.T @ (w * x)), np.linalg.inv(A)[0, 0]
-        let Outlook { log_mean, variance } = trend.outlook();
-        assert!((log_mean - 3.204376983466).abs() < 1e-9, "{log_mean}");
-        assert!((variance - 0.0148460427464).abs() < 1e-9, "{variance}");
+    fn next() -> Elapsed {
+        Elapsed::new(1.0, 1.0, Pace::new(None, 86_400_000))
     }
 
     #[test]
@@ -363,13 +323,13 @@ mod tests {
         assert!(
             (first.log - pool.log).abs() < 1e-12 && (first.variance - (0.01 + 1.44 / 20.0)).abs() < 1e-12
         );
-        rhythm.learn(pool.log, 0.0, 50.0);
+        rhythm.learn(pool.log, 0.0, 50.0, 0.98);
         // The prior, worth 20, against 50 · 1.2² = 72 of no effect.
         let after = rhythm.scale(pool);
         assert!((after.log - pool.log * 20.0 / 92.0).abs() < 1e-12, "{after:?}");
         assert!((after.variance - (0.01 + 1.44 / 92.0)).abs() < 1e-12, "{after:?}");
         // Without a phase nothing is learned of it.
-        rhythm.learn(0.0, 3.0, 1e6);
+        rhythm.learn(0.0, 3.0, 1e6, 0.98);
         assert!((rhythm.scale(pool).log - pool.log * 20.0 / (20.0 + 72.0 * 0.98)).abs() < 1e-12);
     }
 
@@ -377,10 +337,12 @@ mod tests {
     fn the_expected_square_estimates_the_dispersion() {
         let known = Prediction {
             mean: 50.0,
+            log_mean: 50f64.ln(),
             alpha: 0.2,
             spread: 0.2,
             variance: 0.0,
             weight: 7.0,
+            offset: 0.0,
             phase: 0.0,
             pool_phase: 0.0,
         };
@@ -411,26 +373,47 @@ mod tests {
 
     #[test]
     fn a_new_key_is_uncertain_and_a_known_one_is_not() {
-        let mut key = Count::first(100.0, SURE, 0.05);
-        let first = key.predict(SURE, 0.05);
+        let mut key = Count::first(100.0, SURE, 0.05, &next());
+        let first = key.predict(SURE, 0.05, &next());
         assert!((first.mean / 100.0 - 1.0).abs() < 0.01, "{first:?}");
         assert!(first.spread > 0.1, "{first:?}");
         for _ in 0..40 {
-            let prediction = key.predict(SURE, 0.0);
-            key.learn_dispersion(Count::moment(100.0, &prediction));
-            key.learn(100.0, &prediction);
+            let prediction = key.predict(SURE, 0.0, &next());
+            key.learn_dispersion(Count::moment(100.0, &prediction), 0.98);
+            key.learn(100.0, &prediction, &next());
         }
-        let later = key.predict(SURE, 0.0);
+        let later = key.predict(SURE, 0.0, &next());
         assert!((later.mean / 100.0 - 1.0).abs() < 0.01 && later.spread < 0.003, "{later:?}");
     }
 
     #[test]
+    fn half_of_a_window_has_half_of_the_records() {
+        let mut key = Count::first(100.0, SURE, 0.0, &next());
+        (0..20).for_each(|_| key.learn(100.0, &key.predict(SURE, 0.0, &next()), &next()));
+        let whole = key.predict(SURE, 0.0, &next()).mean;
+        let half = Elapsed::new(1.0, 0.5, Pace::new(None, 86_400_000));
+        let prediction = key.predict(SURE, 0.0, &half);
+        assert!((prediction.mean / (0.5 * whole) - 1.0).abs() < 1e-12, "{prediction:?}");
+        // It says as much of the window as half of it can, and moves no level that it is in line with.
+        let words = [(100.0, next()), (50.0, half)].map(|(count, elapsed)| key.word(count, 0.0, &elapsed));
+        assert!((words[0].level / words[1].level - 2.0).abs() < 1e-12);
+        assert!(words[1].precision < words[0].precision);
+        key.learn(prediction.mean, &prediction, &half);
+        assert!((key.predict(SURE, 0.0, &next()).mean / whole - 1.0).abs() < 1e-3);
+        // So for a new regime, and a new key.
+        for mut key in [key, Count::first(50.0, SURE, 0.0, &half)] {
+            (0..3).for_each(|_| key.restart(50.0, &key.predict(SURE, 0.0, &half), &half));
+            assert!((key.predict(SURE, 0.0, &next()).mean / 101.0 - 1.0).abs() < 0.01);
+        }
+    }
+
+    #[test]
     fn a_level_starts_anew_with_the_last_three_windows() {
-        let mut key = Count::first(100.0, SURE, 0.0);
-        let mut see = |count: f64, learn: fn(&mut Count, f64, &Prediction)| {
-            let prediction = key.predict(SURE, 0.0);
-            learn(&mut key, count, &prediction);
-            key.predict(SURE, 0.0).mean
+        let mut key = Count::first(100.0, SURE, 0.0, &next());
+        let mut see = |count: f64, learn: fn(&mut Count, f64, &Prediction, &Elapsed)| {
+            let prediction = key.predict(SURE, 0.0, &next());
+            learn(&mut key, count, &prediction, &next());
+            key.predict(SURE, 0.0, &next()).mean
         };
         assert!((0..20).all(|_| (see(100.0, Count::learn) / 100.0 - 1.0).abs() < 0.02));
         let means = [Count::learn, Count::learn, Count::restart].map(|learn| see(300.0, learn));
@@ -440,10 +423,11 @@ mod tests {
     #[test]
     fn a_level_that_starts_anew_doubts_its_rhythm() {
         let pool = Effect { log: -1.2, variance: 0.0 };
-        let mut key = Count::first(100.0, SURE, 0.0);
-        key.rhythm.learn(pool.log, 3.0 * pool.log, 1e6);
+        let mut key = Count::first(100.0, SURE, 0.0, &next());
+        key.rhythm.learn(pool.log, 3.0 * pool.log, 1e6, 0.98);
         assert!((key.rhythm.scale(pool).log / pool.log - 3.0).abs() < 1e-3);
-        key.restart(100.0, &key.predict(SURE, 0.0));
+        let prediction = key.predict(SURE, 0.0, &next());
+        key.restart(100.0, &prediction, &next());
         assert!((key.rhythm.scale(pool).log / pool.log - 2.0).abs() < 1e-3);
     }
 }

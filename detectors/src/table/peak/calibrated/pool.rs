@@ -3,15 +3,18 @@
 //!
 //! Sums over keys run in the order of the keys, so no other order matters.
 
-use super::counts::{Count, PooledDispersion};
+use super::counts::{Count, PooledDispersion, Prediction};
+use super::elapsed::Elapsed;
 use super::newcomer::Newcomers;
 use super::ratio::{Ratio, RatioPool};
 use super::statistics::{CARRIERS, CONCENTRATION, Model, REPETITION, Reading, VARIETY, VOLUME};
-use crate::contract::{Observation, TableWindow};
-use crate::time::phase::{Effect, Phases, Seasons, Word, day_factor};
+use crate::contract::{Observation, Refusal, TableWindow};
+use crate::time::calendar::nominal_length;
+use crate::time::memory::{HalfLife, Pace};
+use crate::time::phase::{Effect, Seasons, Word, day_factor};
 use crate::worth::levels::{Arrivals, Curve, TailMap};
 use crate::worth::tail::Tails;
-use peak_core::{KeyMap, Timestamp};
+use peak_core::{KeyMap, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Pseudo-observations behind the ratios of the maps.
@@ -24,7 +27,6 @@ const DOUBT: f64 = 0.97;
 const GROSS: f64 = 1e-4;
 /// … unless this share of all are.
 const GROSS_SHARE: f64 = 0.15;
-const GROSS_MEMORY: f64 = 0.985;
 /// Smaller p-values are all the same when the carrier is chosen.
 const BEYOND_DOUBT: f64 = 1e-9;
 /// A key of which less is expected tells nothing about tails and dispersion.
@@ -37,6 +39,8 @@ const MANY: usize = 5;
 pub(super) struct Pool {
     /// How many windows were learned.
     windows: u64,
+    /// The last of them.
+    last: Option<Last>,
     dispersions: [PooledDispersion; 2],
     seasons: [Seasons; 2],
     ratios: [RatioPool; 2],
@@ -46,6 +50,14 @@ pub(super) struct Pool {
     pub(super) newcomers: Newcomers,
     /// The running share of grossly strange key-windows.
     gross: f64,
+}
+
+/// The last window that was learned.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Last {
+    pub(super) start: Timestamp,
+    /// Its length in milliseconds as it is meant: a day of 23 hours is a day.
+    pub(super) length: i64,
 }
 
 /// What is remembered of a key.
@@ -84,11 +96,13 @@ impl Run {
     }
 }
 
-/// What the predictions of a window share: the effects of its phase, and the pool's dispersions.
+/// What the predictions of a window share: the effects of its phase, the pool's dispersions, and what has
+/// passed since the last window.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scene {
     effects: [Effect; 2],
     dispersions: [f64; 2],
+    elapsed: Elapsed,
 }
 
 /// The pool's maps, worked out for the windows of many keys.
@@ -106,7 +120,7 @@ impl Worth {
 
     /// What the least of eight is worth.
     pub(super) fn calibrate(&self, combined: f64) -> f64 {
-        (MARGIN * self.combined.worth(combined).powf(DOUBT)).min(1.0)
+        (MARGIN * libm::pow(self.combined.worth(combined), DOUBT)).min(1.0)
     }
 }
 
@@ -168,7 +182,7 @@ impl Assessment {
 
 /// The probability that the least of eight independent p-values is at most this.
 pub(super) fn least_of_eight(p: f64) -> f64 {
-    -(8.0 * (-p.min(1.0)).ln_1p()).exp_m1()
+    -libm::expm1(8.0 * libm::log1p(-p.min(1.0)))
 }
 
 impl Pool {
@@ -179,6 +193,7 @@ impl Pool {
             && self.ratios.iter().all(RatioPool::is_valid)
             && self.maps.iter().flatten().chain([&self.combined]).all(TailMap::is_valid)
             && self.newcomers.is_valid()
+            && self.last.is_none_or(|last| last.length > 0)
             && (0.0..=1.0).contains(&self.gross)
     }
 
@@ -187,11 +202,43 @@ impl Pool {
         self.windows
     }
 
-    /// What the predictions of windows of a phase share; `None` for a phase that was not seen yet.
-    pub(super) fn scene(&self, phase: usize) -> Option<Scene> {
+    /// The last window that was learned.
+    pub(super) fn last(&self) -> Option<Last> {
+        self.last
+    }
+
+    /// What has passed since the last window that was learned; of this one, a part above 0 was observed.
+    ///
+    /// # Errors
+    /// When the window is older, or of another length: it can then be neither judged nor learned.
+    pub(super) fn elapsed(
+        &self,
+        span: Span,
+        exposure: f64,
+        half_life: Option<HalfLife>,
+    ) -> Result<Elapsed, Refusal> {
+        let length = nominal_length(span.duration());
+        let mut gap = 1.0;
+        if let Some(last) = self.last {
+            if length != last.length {
+                let [have, need] = [length, last.length].map(i64::unsigned_abs);
+                return Err(Refusal::WrongLength { have, need });
+            }
+            if span.start() < last.start {
+                return Err(Refusal::Late);
+            }
+            gap = windows_between(last, span.start());
+        }
+        Ok(Elapsed::new(gap, exposure, Pace::new(half_life, length)))
+    }
+
+    /// What the predictions of windows of a phase share, of so many phases; `None` for a phase that was not
+    /// seen yet.
+    pub(super) fn scene(&self, phase: usize, count: usize, elapsed: Elapsed) -> Option<Scene> {
         let [volume, variety] = &self.seasons;
         let effects = [volume.effect(phase)?, variety.effect(phase)?];
-        Some(Scene { effects, dispersions: self.dispersions.map(|pooled| pooled.estimate()) })
+        let dispersions = self.dispersions.map(|pooled| pooled.estimate());
+        volume.fits(count).then_some(Scene { effects, dispersions, elapsed })
     }
 
     /// Assesses a window of a known key: two tails of each statistic, each mapped to what it is worth,
@@ -212,16 +259,15 @@ impl Pool {
     /// Assesses the first window of a key against those of other keys; only large is strange.
     pub(super) fn assess_new(&self, reading: Reading, scene: &Scene) -> Assessment {
         let phase = scene.effects[VOLUME].log;
-        let p = self.newcomers.tail((reading.counts[VOLUME] + 0.5).ln() - phase);
+        let p = self.newcomers.tail(libm::log(reading.counts[VOLUME] + 0.5) - phase);
         let mut tails = [Tails::NONE; 4];
         tails[VOLUME].high = p;
-        let newcomer = Some((self.newcomers.typical() + phase).exp());
+        let newcomer = Some(libm::exp(self.newcomers.typical() + phase));
         Assessment { reading, models: [None; 4], raw: tails, mapped: tails, combined: p, p, newcomer }
     }
 
     fn models(&self, known: &Known, reading: Reading, scene: &Scene) -> [Option<Model>; 4] {
-        let count =
-            |i: usize| Model::Count(i, known.counts[i].predict(scene.effects[i], scene.dispersions[i]));
+        let count = |i: usize| Model::Count(i, known.predict(i, scene));
         let ratio = |i: usize| {
             let (ratio, pool) = (&known.ratios[i - REPETITION], &self.ratios[i - REPETITION]);
             Some(Model::Ratio(i, ratio.predict(reading.log_records()?, pool)?))
@@ -239,15 +285,17 @@ impl Pool {
         }
     }
 
-    /// Learns a window of all keys.
+    /// Learns a window of all keys; of a phase, of so many phases.
     pub(super) fn learn(
         &mut self,
         keys: &mut KeyMap<Known>,
         &TableWindow { span, keys: sorted, .. }: &TableWindow<'_>,
-        phases: Phases,
+        (phase, count): (usize, usize),
+        elapsed: Elapsed,
     ) {
         keys.share(sorted.iter().map(|x| x.key));
-        let season = self.learn_season(keys, sorted, phases, phases.index(span));
+        self.seasons.iter_mut().for_each(|seasons| seasons.fit(count));
+        let season = self.learn_season(keys, sorted, phase, elapsed);
         // Everything is measured against the past before any of it moves.
         let (mut walk, worth) = (keys.walk(), self.worth());
         let assess = |x: &Observation<'_>| {
@@ -256,12 +304,12 @@ impl Pool {
         let assessed: Vec<Option<Assessment>> = sorted.iter().map(assess).collect();
         let old: Vec<&Assessment> = assessed.iter().flatten().collect();
 
-        let eventful = self.learn_share_of_gross(&old);
+        let eventful = self.learn_share_of_gross(&old, elapsed.tails);
         if !eventful && season.seen > 1 {
-            self.learn_maps(&old);
+            self.learn_maps(&old, elapsed.tails);
         }
         let take = Take { ratios: !eventful, counts: !eventful && (season.seen > 0 || old.len() >= MANY) };
-        self.decay(take);
+        self.decay(take, elapsed);
         let scales = self.ratios;
         let together = sorted.iter().zip(&assessed).map(|(x, assessment)| (x.key, (x.summary, assessment)));
         keys.update(together, |known, (summary, assessment)| match (known, assessment) {
@@ -275,12 +323,16 @@ impl Pool {
             _ if summary.records == 0 => None,
             _ => {
                 let reading = Reading::of(summary);
-                let log = (reading.counts[VOLUME] + 0.5).ln() - season.level.effects[VOLUME].log;
-                self.newcomers.learn(log);
+                let log = libm::log(reading.counts[VOLUME] + 0.5) - season.level.effects[VOLUME].log;
+                match self.windows {
+                    0 => self.newcomers.found(log),
+                    _ => self.newcomers.learn(log),
+                }
                 Some(Known::first(reading, &season.own, &scales, span.end()))
             }
         });
         self.windows += 1;
+        self.last = Some(Last { start: span.start(), length: nominal_length(span.duration()) });
     }
 
     /// Learns the window's factors, and says what the predictions of the window share.
@@ -288,8 +340,8 @@ impl Pool {
         &mut self,
         keys: &KeyMap<Known>,
         sorted: &[Observation<'_>],
-        phases: Phases,
         phase: usize,
+        elapsed: Elapsed,
     ) -> Season {
         let dispersions = self.dispersions.map(|pooled| pooled.estimate());
         let seen = self.seasons[VOLUME].seen(phase);
@@ -298,31 +350,31 @@ impl Pool {
             let mut walk = keys.walk();
             let word = |x: &Observation<'_>| {
                 let count = Reading::of(x.summary).counts[i];
-                Some(walk.find(x.key)?.counts[i].word(count, dispersions[i]))
+                Some(walk.find(x.key)?.counts[i].word(count, dispersions[i], &elapsed))
             };
             let words: Vec<Word> = sorted.iter().filter_map(word).collect();
             let factor = day_factor(&words).unwrap_or_default();
             let before = self.seasons[i].effect(phase);
-            self.seasons[i].learn(phase, phases.count(), factor);
+            self.seasons[i].learn(phase, factor, elapsed.common);
             own[i] = before.unwrap_or(factor);
             level[i] = before.or_else(|| self.seasons[i].effect(phase)).unwrap_or_default();
         }
-        let scene = |effects| Scene { effects, dispersions };
+        let scene = |effects| Scene { effects, dispersions, elapsed };
         Season { seen, own: scene(own), level: scene(level) }
     }
 
     /// Counts the grossly strange, and says whether they are more than half of all: an event of the
     /// pool, which tells nothing about single keys.
-    fn learn_share_of_gross(&mut self, old: &[&Assessment]) -> bool {
+    fn learn_share_of_gross(&mut self, old: &[&Assessment], kept: f64) -> bool {
         let gross = old.iter().filter(|assessment| assessment.is_gross()).count();
         if !old.is_empty() {
             let share = gross as f64 / old.len() as f64;
-            self.gross += (1.0 - GROSS_MEMORY) * (share - self.gross);
+            self.gross += (1.0 - kept) * (share - self.gross);
         }
         2 * gross > old.len()
     }
 
-    fn learn_maps(&mut self, old: &[&Assessment]) {
+    fn learn_maps(&mut self, old: &[&Assessment], kept: f64) {
         let mut arrivals: [[Arrivals; 2]; 4] = Default::default();
         let mut combined = Arrivals::default();
         let all = self.gross >= GROSS_SHARE;
@@ -339,18 +391,27 @@ impl Pool {
             combined.add(assessment.combined);
         }
         let maps = self.maps.iter_mut().flatten().zip(arrivals.iter().flatten());
-        maps.for_each(|(map, arrivals)| map.learn(arrivals, STRENGTH));
-        self.combined.learn(&combined, COMBINED_STRENGTH);
+        maps.for_each(|(map, arrivals)| map.learn(arrivals, STRENGTH, kept));
+        self.combined.learn(&combined, COMBINED_STRENGTH, kept);
     }
 
-    fn decay(&mut self, take: Take) {
+    fn decay(&mut self, take: Take, elapsed: Elapsed) {
         if take.ratios {
-            self.ratios.iter_mut().for_each(RatioPool::decay);
+            self.ratios.iter_mut().for_each(|ratio| ratio.decay(elapsed.spread));
         }
         if take.counts {
-            self.dispersions.iter_mut().for_each(PooledDispersion::decay);
+            self.dispersions.iter_mut().for_each(|dispersion| dispersion.decay(elapsed.spread));
         }
+        self.newcomers.decay(elapsed.newcomers);
     }
+}
+
+/// How many windows after the last one a window starts that is not older: 1 for the next. Days count
+/// whole, whatever the clock did in between.
+fn windows_between(last: Last, start: Timestamp) -> f64 {
+    const DAY: i64 = 86_400_000;
+    let between = (start.millis() - last.start.millis()) as f64 / last.length as f64;
+    if last.length == DAY { between.round().max(1.0) } else { between.max(1.0) }
 }
 
 /// What the predictions of a window that is learned share.
@@ -383,32 +444,39 @@ impl Known {
     }
 
     fn first(reading: Reading, scene: &Scene, scales: &[RatioPool; 2], seen: Timestamp) -> Self {
-        let count = |i: usize| Count::first(reading.counts[i], scene.effects[i], scene.dispersions[i]);
+        let elapsed = &scene.elapsed;
+        let count =
+            |i: usize| Count::first(reading.counts[i], scene.effects[i], scene.dispersions[i], elapsed);
         let counts = [count(VOLUME), count(VARIETY)];
         let mut known = Known { seen, counts, ratios: Default::default(), runs: Default::default() };
         if let Some(log_records) = reading.log_records() {
             for i in [REPETITION, CONCENTRATION] {
                 let ratio = &mut known.ratios[i - REPETITION];
                 let expected = ratio.predict(log_records, &scales[i - REPETITION]);
-                ratio.learn(reading.log(i), log_records, expected.as_ref());
+                ratio.learn(reading.log(i), log_records, expected.as_ref(), elapsed.level);
             }
         }
         known
     }
 
+    fn predict(&self, i: usize, scene: &Scene) -> Prediction {
+        self.counts[i].predict(scene.effects[i], scene.dispersions[i], &scene.elapsed)
+    }
+
     fn learn(&mut self, assessment: &Assessment, scene: &Scene, pool: &mut Pool, take: Take) {
+        let elapsed = &scene.elapsed;
         for i in [VOLUME, VARIETY] {
             let Some(Model::Count(_, measured)) = &assessment.models[i] else { continue };
             let actual = assessment.reading.counts[i];
-            let prediction = self.counts[i].predict(scene.effects[i], scene.dispersions[i]);
+            let prediction = self.predict(i, scene);
             if take.counts && measured.mean >= NOTHING {
                 let moment = Count::moment(actual, measured);
                 pool.dispersions[i].add(moment);
-                self.counts[i].learn_dispersion(moment);
+                self.counts[i].learn_dispersion(moment, elapsed.spread);
             }
             match self.runs[i].is_over(assessment.raw[i]) {
-                true => self.counts[i].restart(actual, &prediction),
-                false => self.counts[i].learn(actual, &prediction),
+                true => self.counts[i].restart(actual, &prediction, elapsed),
+                false => self.counts[i].learn(actual, &prediction, elapsed),
             }
         }
         let Some(log_records) = assessment.reading.log_records() else { return };
@@ -421,11 +489,11 @@ impl Known {
             if let Some(expected) = expected.filter(|_| take.ratios) {
                 let residual = ratio.residual(log, log_records, expected);
                 pool.ratios[i - REPETITION].add(&residual);
-                ratio.learn_scale(&residual);
+                ratio.learn_scale(&residual, elapsed.spread);
             }
             match self.runs[i].is_over(assessment.raw[i]) {
                 true => ratio.restart(log, log_records),
-                false => ratio.learn(log, log_records, expected),
+                false => ratio.learn(log, log_records, expected, elapsed.level),
             }
         }
     }

@@ -10,8 +10,6 @@
 use crate::contract::valid::{is_number, is_weight};
 use serde::{Deserialize, Serialize};
 
-const MEMORY: f64 = 0.93;
-const SCALE_MEMORY: f64 = 0.98;
 const STRENGTH: f64 = 10.0;
 /// Huber's constant, in standard deviations.
 const HUBER: f64 = 2.0;
@@ -43,9 +41,9 @@ impl Scale {
         is_weight(self.squares) && is_weight(self.count)
     }
 
-    fn decay(&mut self) {
-        self.squares *= SCALE_MEMORY;
-        self.count *= SCALE_MEMORY;
+    fn decay(&mut self, kept: f64) {
+        self.squares *= kept;
+        self.count *= kept;
     }
 
     fn add(&mut self, square: f64) {
@@ -72,16 +70,16 @@ impl RatioPool {
         self.scale.is_valid() && is_number(self.cross) && is_weight(self.square)
     }
 
-    pub(super) fn decay(&mut self) {
-        self.scale.decay();
-        self.cross *= SCALE_MEMORY;
-        self.square *= SCALE_MEMORY;
+    pub(super) fn decay(&mut self, kept: f64) {
+        self.scale.decay(kept);
+        self.cross *= kept;
+        self.square *= kept;
     }
 
     pub(super) fn add(&mut self, residual: &Residual) {
         self.scale.add(residual.square);
         self.cross += residual.cross;
-        self.square += residual.log_records.powi(2);
+        self.square += residual.log_records * residual.log_records;
     }
 
     /// The pooled slope; 0 before anything was learned.
@@ -135,21 +133,21 @@ impl Ratio {
         }
     }
 
-    pub(super) fn learn_scale(&mut self, residual: &Residual) {
-        self.scale.decay();
+    pub(super) fn learn_scale(&mut self, residual: &Residual, kept: f64) {
+        self.scale.decay(kept);
         self.scale.add(residual.square);
     }
 
     /// Starts anew with a window; its scale stays.
     pub(super) fn restart(&mut self, log: f64, log_records: f64) {
         self.weight = 0.0;
-        self.learn(log, log_records, None);
+        self.learn(log, log_records, None, 0.0);
     }
 
-    /// Moves the location.
-    pub(super) fn learn(&mut self, log: f64, log_records: f64, expected: Option<&Expected>) {
+    /// Moves the location, of which this share is kept.
+    pub(super) fn learn(&mut self, log: f64, log_records: f64, expected: Option<&Expected>, kept: f64) {
         let weight = expected.map_or(1.0, |e| (HUBER * e.deviation / (log - e.log).abs()).min(1.0));
-        self.weight = MEMORY * self.weight + weight;
+        self.weight = kept * self.weight + weight;
         let share = weight / self.weight;
         self.mean += share * (log - self.mean);
         self.log_records += share * (log_records - self.log_records);
@@ -160,13 +158,15 @@ impl Ratio {
 mod tests {
     use super::*;
 
+    const MEMORY: f64 = 0.93;
+
     #[test]
     fn the_location_is_the_discounted_mean() {
         let (mut ratio, pool) = (Ratio::default(), RatioPool::default());
         assert_eq!(ratio.predict(5.0, &pool), None);
         let logs = [1.0, 1.2, 0.9, 1.1];
         for log in logs {
-            ratio.learn(log, 5.0, None);
+            ratio.learn(log, 5.0, None, MEMORY);
         }
         let weights = [MEMORY.powi(3), MEMORY.powi(2), MEMORY, 1.0];
         let total: f64 = weights.iter().sum();
@@ -180,9 +180,9 @@ mod tests {
     fn what_is_far_off_counts_less() {
         let pool = RatioPool::default();
         let mut ratio = Ratio::default();
-        (0..50).for_each(|_| ratio.learn(1.0, 5.0, None));
+        (0..50).for_each(|_| ratio.learn(1.0, 5.0, None, MEMORY));
         let before = ratio.predict(5.0, &pool).unwrap();
-        ratio.learn(1.0 + 20.0 * before.deviation, 5.0, Some(&before));
+        ratio.learn(1.0 + 20.0 * before.deviation, 5.0, Some(&before), MEMORY);
         let moved = ratio.mean - 1.0;
         // Huber: an error of 20 deviations weighs 2/20.
         let weight = MEMORY * (1.0 - MEMORY.powi(50)) / (1.0 - MEMORY) + 0.1;
@@ -192,14 +192,14 @@ mod tests {
     #[test]
     fn the_pool_learns_scale_and_slope() {
         let (mut ratio, mut pool) = (Ratio::default(), RatioPool::default());
-        ratio.learn(1.0, 5.0, None);
+        ratio.learn(1.0, 5.0, None, MEMORY);
         for i in 0..2_000 {
             // u = 1 + 0.7 (l − 5) ± 0.2
             let log_records = if i % 2 == 0 { 6.0 } else { 4.0 };
             let log = 1.0 + 0.7 * (log_records - 5.0) + if i % 4 < 2 { 0.2 } else { -0.2 };
             let expected = ratio.predict(log_records, &pool).unwrap();
             let residual = ratio.residual(log, log_records, &expected);
-            pool.decay();
+            pool.decay(0.98);
             pool.add(&residual);
         }
         assert!((pool.slope() - 0.7).abs() < 0.05, "{}", pool.slope());

@@ -39,10 +39,12 @@ impl Reading {
     pub(super) fn allow_for_error(&self, model: Model) -> Model {
         match model {
             _ if self.error <= 0.0 => model,
-            Model::Count(VARIETY, prediction) => Model::Count(VARIETY, prediction.wider(self.error.powi(2))),
+            Model::Count(VARIETY, prediction) => {
+                Model::Count(VARIETY, prediction.wider(self.error * self.error))
+            }
             Model::Ratio(REPETITION, expected) => {
                 let error = self.error * self.counts[VARIETY] / (1.0 + self.counts[REPETITION]);
-                let deviation = expected.deviation.hypot(error);
+                let deviation = libm::hypot(expected.deviation, error);
                 Model::Ratio(REPETITION, Expected { deviation, ..expected })
             }
             _ => model,
@@ -66,7 +68,7 @@ impl Reading {
 
     /// The logarithm of the records; `None` where ratios say nothing.
     pub(super) fn log_records(&self) -> Option<f64> {
-        (self.counts[VOLUME] > 0.0 && self.counts[VARIETY] > 0.0).then(|| self.counts[VOLUME].ln())
+        (self.counts[VOLUME] > 0.0 && self.counts[VARIETY] > 0.0).then(|| libm::log(self.counts[VOLUME]))
     }
 
     /// What the model of a ratio looks at.
@@ -76,11 +78,11 @@ impl Reading {
 }
 
 fn ratio_log(ratio: usize, count: f64) -> f64 {
-    if ratio == REPETITION { count.ln_1p() } else { count.max(1.0).ln() }
+    if ratio == REPETITION { libm::log1p(count) } else { libm::log(count.max(1.0)) }
 }
 
 fn ratio_count(ratio: usize, log: f64) -> f64 {
-    if ratio == REPETITION { log.exp_m1() } else { log.exp() }
+    if ratio == REPETITION { libm::expm1(log) } else { libm::exp(log) }
 }
 
 /// The predictive distribution of a statistic.
