@@ -83,6 +83,5 @@ pub use worth::Budget;
 
 /// The rows, and what is said of them, of the [`Classic`] rule.
 pub mod classic {
-    pub use crate::table::classic::{Assessment, DayStatistics, Row, Rows, Weights};
-    pub use crate::table::original::Number;
+    pub use crate::table::classic::{Assessment, DayStatistics, Number, Row, Rows, Weights};
 }
