@@ -4,37 +4,40 @@
 
 mod attribution;
 mod builder;
+mod columns;
+mod cut;
 mod grow;
 mod kernel;
 mod memory;
+mod node;
 mod pair;
-mod random;
 mod reservoir;
 mod sample;
 mod scaler;
+mod split;
 mod threshold;
-mod tree;
 mod valley;
 
 pub use attribution::Attribution;
 pub use builder::IsolationForestBuilder;
-pub use grow::Split;
 pub use memory::ForestMemory;
+pub use split::Split;
 pub use threshold::{Cutoff, Threshold};
 
 use crate::contract::{Detector, Evidence, Explanation, Refusal, Verdict};
+use crate::rows::random::{Random, hash, hash_text};
+use columns::Sample;
 use fearless_simd::Level;
-use grow::Sample;
+use grow::{Growth, mean_paths};
 use kernel::{Infinite, Kernel, ROWS, Tile};
 use ndarray::{Array1, ArrayView2, Axis, Slice};
+use node::Node;
 use peak_core::{Error, Result};
-use random::{Random, hash, hash_text};
 use reservoir::Reservoir;
 use sample::{Rows, gather};
 use scaler::{Scale, scale_rows};
 use smallvec::SmallVec;
 use std::num::NonZeroUsize;
-use tree::{Growth, Node, mean_paths};
 
 /// Tells how strange rows of features are: what few random cuts set apart from the rest is strange
 /// (Liu, Ting and Zhou, 2008).
@@ -190,7 +193,7 @@ impl IsolationForest {
             scale_rows(plain, &self.scales, values, drawn.len());
             let weights = self.plan.weights.as_deref();
             let sample = Sample { values, rows: drawn.len(), identities: &identities, weights };
-            tree::grow(&growth, &sample, seed)
+            grow::grow(&growth, &sample, seed)
         };
         let numbers = (self.grown..self.grown + trees as u64).collect();
         let grown = in_shares(numbers, self.plan.threads, |numbers: Vec<u64>| {

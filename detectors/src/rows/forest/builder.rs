@@ -1,7 +1,7 @@
 //! What a forest shall be, before it is fitted.
 
 use super::IsolationForest;
-use super::grow::Split;
+use super::split::Split;
 use super::threshold::Threshold;
 use ndarray::ArrayView2;
 use peak_core::{Error, Result};

@@ -2,10 +2,11 @@
 
 use super::IsolationForest;
 use super::builder::IsolationForestBuilder;
+use super::grow::mean_paths;
 use super::kernel::Kernel;
+use super::node::{Direction, Node, Second};
 use super::reservoir::Reservoir;
 use super::scaler::Scale;
-use super::tree::{Direction, Node, Second, mean_paths};
 use crate::contract::Persist;
 use peak_core::{Error, Result, snapshot};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! The rows that are kept: for the threshold, and for trees that are grown later.
 
-use super::random::{Random, hash};
 use super::sample::{Rows, gather};
+use crate::rows::random::{Random, hash};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 

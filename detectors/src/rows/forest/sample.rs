@@ -1,6 +1,6 @@
 //! Which rows a tree is grown on: distinct ones, at a cost that does not depend on how many there are.
 
-use super::random::{Random, hash, unit};
+use crate::rows::random::{Random, hash, unit};
 use foldhash::fast::FixedState;
 use indexmap::IndexSet;
 use ndarray::ArrayView2;
