@@ -102,7 +102,7 @@ fn isolation_forest() {
         builder.clone().fit(x.view()).unwrap()
     };
     let mut forest = golden(
-        "isolation-forest-1.peak",
+        "isolation-forest-2.peak",
         || fit(9),
         |forest| {
             *forest = fit(50);
@@ -152,7 +152,7 @@ fn features_and_their_standardisation() {
     let host = Key::new(["web-1"]);
     let values: Vec<_> = (0..203).map(|i| [row(i)[2], noise(i)]).collect();
     let reading = |i: usize| Reading::new(&host, at(i as i64 * HOUR), &values[i]);
-    let mut features = golden("features-1.peak", features, |features| {
+    let mut features = golden("features-2.peak", features, |features| {
         features.fit((0..200).map(reading)).unwrap();
     });
     let rows = [200, 201, 202].map(|i| features.step(&reading(i)).unwrap());
@@ -235,7 +235,7 @@ fn a_detector_on_features() {
         let builder = Features::builder().metrics(["cpu", "memory"], [Feature::Value]);
         OnFeatures::new(builder.metrics(["cpu"], [Feature::Lag(1)]).build().unwrap(), rs_hash())
     };
-    let mut detector = golden("detector-on-features-257.peak", make, |detector| {
+    let mut detector = golden("detector-on-features-513.peak", make, |detector| {
         (0..100).for_each(|i| detector.learn(&reading(i)));
     });
     assert_next(

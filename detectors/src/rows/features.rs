@@ -381,7 +381,7 @@ impl Features {
 impl Persist for Features {
     type Memory = FeaturesMemory;
     const KIND: &'static str = "features";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
     fn memory(&self) -> impl Serialize {
         Stored { layout: self.layout_memory(), scaler: &self.scaler, keys: StoredKeys(&self.keys) }

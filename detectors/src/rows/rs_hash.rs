@@ -38,7 +38,9 @@
 //! and 68 % of rows, eight deviations off in 100, 73, 46 and 28 %. More grids help; a detector per group
 //! of related features helps more.
 //!
-//! **Missing values** are NaN. Grids that look at one are left out, in judging and in learning.
+//! **Missing values** are NaN. Grids that look at one are left out, in judging and in learning. A row that no
+//! grid can look at is not judged, and leaves no trace: what was learned does not fade while a sensor is
+//! dead.
 
 mod builder;
 mod grid;
@@ -238,7 +240,15 @@ impl RsHash {
 
     fn places_of(&self, x: &[f64]) -> Result<Vec<f32>, Refusal> {
         self.check(x)?;
-        Ok(self.scales.iter().zip(x).map(|(scale, &x)| scale.place(x)).collect())
+        let places: Vec<f32> = self.scales.iter().zip(x).map(|(scale, &x)| scale.place(x)).collect();
+        self.check_seen(&places)?;
+        Ok(places)
+    }
+
+    /// Whether a grid can look at a row.
+    fn check_seen(&self, places: &[f32]) -> Result<(), Refusal> {
+        let is_seen = self.model.grids.iter().any(|grid| grid.bin(places).is_some());
+        if is_seen { Ok(()) } else { Err(Refusal::Empty) }
     }
 
     fn weights(&self) -> Weights {
@@ -275,7 +285,8 @@ impl RsHash {
         if self.learned < Self::LEAST {
             return Err(Refusal::TooShort { have: self.learned, need: Self::LEAST });
         }
-        surprise.score().ok_or(Refusal::Empty)
+        // Its features were missing in all rows that were learned.
+        surprise.score().ok_or(Refusal::TooShort { have: 0, need: Self::LEAST })
     }
 
     fn verdict(&self, score: f64) -> Verdict {
@@ -336,10 +347,12 @@ impl Detector<[f64]> for RsHash {
         self.check(x)?;
         let keep = self.model.keep;
         let mut places = std::mem::take(&mut self.places);
-        for ((place, scale), &x) in places.iter_mut().zip(&mut self.scales).zip(x) {
-            *place = scale.place(x);
-            scale.learn(x, keep);
+        places.iter_mut().zip(&self.scales).zip(x).for_each(|((place, scale), &x)| *place = scale.place(x));
+        if let Err(refusal) = self.check_seen(&places) {
+            self.places = places;
+            return Err(refusal);
         }
+        self.scales.iter_mut().zip(x).for_each(|(scale, &x)| scale.learn(x, keep));
         let score = self.score_and_count(&places);
         self.places = places;
         let verdict = score.map(|score| {

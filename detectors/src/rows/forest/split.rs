@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// How the nodes of the trees are split.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Split {
     /// A random feature at a random place between its smallest and its largest value (Liu, Ting and
