@@ -535,6 +535,9 @@ fn a_forest_follows_a_drift_when_its_oldest_trees_are_replaced() {
     for _ in 0..10 {
         forest.replace_oldest(10).unwrap();
     }
+    let why = forest.explain(&[300.0, 70.0, 80.0]).unwrap();
+    let typical = why.carrier().unwrap().expected.unwrap();
+    assert!(why.carried_by == "x0" && (55.0..65.0).contains(&typical), "{why}");
     let after = forest.score(&[60.0, 70.0, 80.0]).unwrap();
     assert!(forest.trees() == 100 && before > 0.7 && after < 0.5, "{before} {after}");
     forest.add_trees(20).unwrap();

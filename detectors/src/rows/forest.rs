@@ -36,7 +36,7 @@ use node::Node;
 use peak_core::{Error, Result};
 use reservoir::Reservoir;
 use sample::{Rows, gather, infinite};
-use scaler::{Scale, scale_rows};
+use scaler::{Curve, Scale, scale_rows};
 use smallvec::SmallVec;
 use std::num::NonZeroUsize;
 
@@ -157,8 +157,8 @@ impl IsolationForest {
             Some(names) => names.clone(),
             None => (0..x.ncols()).map(|column| format!("x{column}")).collect(),
         };
-        let scale = |mut values| Scale::of(&mut values, plan.split.curve());
-        let scales = reservoir.columns(x.ncols()).map(scale).collect();
+        let scale = |column| Scale::of(&mut reservoir.column(x.ncols(), column), plan.split.curve());
+        let scales = (0..x.ncols()).map(scale).collect();
         let mut forest = IsolationForest {
             names,
             scales,
@@ -310,8 +310,10 @@ impl IsolationForest {
     pub fn add_trees(&mut self, mut trees: usize) -> Result<()> {
         builder::at_most("trees", Self::MOST_TREES, self.trees.len().saturating_add(trees))?;
         let kept = self.reservoir.clone();
-        let outgrown = self.scales.iter().zip(kept.columns(self.names.len()));
-        let outgrown: Vec<_> = outgrown.map(|(scale, mut values)| scale.outgrown(&mut values)).collect();
+        let outgrown = self.scales.iter().enumerate();
+        let outgrown: Vec<_> = outgrown
+            .map(|(column, scale)| scale.outgrown(&mut kept.column(self.names.len(), column)))
+            .collect();
         if outgrown.iter().any(Option::is_some) {
             // No tree knows the new scales.
             self.scales.iter_mut().zip(outgrown).for_each(|(scale, fresh)| *scale = fresh.unwrap_or(*scale));
@@ -377,6 +379,11 @@ impl Detector<[f64]> for IsolationForest {
         let Attribution { score, baseline, contributions } = self.attribute(x)?;
         let mut features: Vec<usize> = (0..x.len()).filter(|&feature| contributions[feature] > 0.0).collect();
         features.sort_by(|&a, &b| contributions[b].total_cmp(&contributions[a]));
+        // The median of the rows that are kept: where a drift has gone.
+        let typical = |feature| {
+            let mut values = self.reservoir.column(self.names.len(), feature);
+            Scale::of(&mut values, Curve::Straight).centre
+        };
         let mut evidence = vec![Evidence {
             statistic: SCORE.into(),
             actual: score,
@@ -389,7 +396,7 @@ impl Detector<[f64]> for IsolationForest {
         evidence.extend(features.iter().take(EXPLAINED).map(|&feature| Evidence {
             statistic: self.names[feature].clone().into(),
             actual: x[feature],
-            expected: Some(self.scales[feature].centre),
+            expected: Some(typical(feature)),
             lower: None,
             upper: None,
             exceeded: false,

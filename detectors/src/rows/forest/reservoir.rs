@@ -32,9 +32,9 @@ impl Reservoir {
         ArrayView2::from_shape((rows, columns), &self.values).expect("whole rows")
     }
 
-    /// The values of each feature.
-    pub(super) fn columns(&self, columns: usize) -> impl Iterator<Item = Vec<f64>> {
-        (0..columns).map(move |column| self.values.iter().skip(column).step_by(columns).copied().collect())
+    /// The values of one of so many columns.
+    pub(super) fn column(&self, columns: usize, column: usize) -> Vec<f64> {
+        self.values.iter().skip(column).step_by(columns).copied().collect()
     }
 
     pub(super) fn learn(&mut self, row: &[f64], seed: u64) {
