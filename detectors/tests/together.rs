@@ -99,10 +99,11 @@ fn the_rate_decides_and_not_the_members() {
 
 #[test]
 fn a_member_that_refuses_is_left_out() {
-    let cold = Err(Refusal::TooShort { have: 1, need: 9 });
+    let reason = Refusal::TooShort { have: 1, need: 9 };
+    let cold = Err(reason);
     let with = told(&[cold, says(1.0, 0.03), Ok((7.0, None)), says(2.0, 0.4)]);
     assert_eq!(with.judge(&()), told(&[says(1.0, 0.03), says(2.0, 0.4)]).judge(&()));
-    assert_eq!(told(&[Ok((7.0, None)), cold, Err(Refusal::Empty)]).judge(&()), Err(cold.unwrap_err()));
+    assert_eq!(told(&[Ok((7.0, None)), cold, Err(Refusal::Empty)]).judge(&()), Err(reason));
     assert_eq!(told(&[Ok((7.0, None))]).judge(&()), Err(Refusal::TooShort { have: 0, need: 1 }));
     let all = told(&[Err(Refusal::Late), cold]);
     assert_eq!((all.judge(&()), all.explain(&()).err()), (Err(Refusal::Late), Some(Refusal::Late)));

@@ -6,8 +6,8 @@
 //!
 //! Means over the seeds of the area under the ROC curve and of average precision, per set; sets are read
 //! as the `forest` program does. The detector of streams sees the rows in an order that follows from the
-//! seed, and judges each before it learns it; so it does joined with the classical forest and the one of pairs
-//! by their p-values. A set is won when the area is larger than the classical one
+//! seed, and judges each before it learns it. Joined with the classical forest and the one of pairs by their
+//! p-values it has learned all rows, as they have. A set is won when the area is larger than the classical one
 //! by more than 0.01, and lost when it is smaller by as much.
 
 use anyhow::{Context, Result};
@@ -79,11 +79,10 @@ impl Kind {
                 ];
                 let mut together = Together::new(members)?;
                 let rows = matrix.x.as_standard_layout();
-                let mut scores = vec![f64::NAN; rows.nrows()];
-                for row in shuffled(rows.nrows(), seed) {
-                    scores[row] = together.step(rows.row(row).as_slice().unwrap_or_default())?.score;
-                }
-                Ok(auc_and_ap(&scores, outliers))
+                let row = |row: usize| rows.row(row).to_slice().unwrap_or_default();
+                shuffled(rows.nrows(), seed).into_iter().for_each(|place| together.learn(row(place)));
+                let scores = (0..rows.nrows()).map(|place| Ok(together.judge(row(place))?.score));
+                Ok(auc_and_ap(&scores.collect::<Result<Vec<_>>>()?, outliers))
             }
         }
     }
