@@ -77,7 +77,7 @@ pub use table::{
     FleetMemory, Found, Observation, Peak, PeakMemory, PeakRule, Resumed, Step, Visit,
 };
 pub use time::Phases;
-pub use worth::Budget;
+pub use worth::{Budget, severity};
 
 /// The rows, and what is said of them, of the [`Classic`] rule.
 pub mod classic {

@@ -47,7 +47,7 @@ use crate::contract::valid::is_count;
 use crate::contract::{
     Counterfactual, Detector, Evidence, Explanation, Footprint, Persist, Refusal, Verdict,
 };
-use crate::worth::histogram::Tail;
+use crate::worth::histogram::Histogram;
 use grid::{BINS, Grid};
 use peak_core::{Error, Result};
 use scale::Scale;
@@ -89,7 +89,7 @@ pub struct RsHash {
     counts: Vec<[f32; BINS]>,
     /// The sum of each grid's counts.
     totals: Vec<f32>,
-    tail: Tail,
+    tail: Histogram,
     /// A step's own: the newest row, mapped.
     places: Vec<f32>,
 }
@@ -200,7 +200,7 @@ impl RsHashBuilder {
             scales: vec![Scale::default(); width],
             counts: vec![[0.0; BINS]; grids.len()],
             totals: vec![0.0; grids.len()],
-            tail: Tail::default(),
+            tail: Histogram::default(),
             places: vec![0.0; width],
             model: Arc::new(Model {
                 names,
@@ -279,7 +279,7 @@ impl RsHash {
     /// From this score on a row is anomalous, as of now; `None` while too few scores are remembered.
     #[must_use]
     pub fn threshold(&self) -> Option<f64> {
-        self.tail.threshold(self.unit as f32, self.model.rate)
+        self.tail.score_at(self.model.rate, self.unit as f32)
     }
 
     /// By how many bits the score would fall if one feature were as usual (at its mean) and the others
@@ -484,7 +484,7 @@ impl Footprint for RsHash {
         size_of::<Self>()
             + self.scales.len() * (size_of::<Scale>() + size_of::<f32>())
             + self.counts.len() * (size_of::<[f32; BINS]>() + size_of::<f32>())
-            + Tail::BYTES
+            + Histogram::BYTES
     }
 }
 
@@ -497,7 +497,7 @@ pub struct RsHashMemory {
     scales: Vec<Scale>,
     counts: Vec<f32>,
     totals: Vec<f32>,
-    tail: Tail,
+    tail: Histogram,
 }
 
 /// The same, borrowed.
@@ -509,7 +509,7 @@ struct Stored<'a> {
     scales: &'a [Scale],
     counts: &'a [f32],
     totals: &'a [f32],
-    tail: &'a Tail,
+    tail: &'a Histogram,
 }
 
 impl Persist for RsHash {
