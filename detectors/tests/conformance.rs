@@ -125,6 +125,25 @@ fn the_sigma_ensembles_p_values_are_what_they_say() {
 }
 
 #[test]
+fn alarms_do_not_hide_the_next_and_make_no_p_value_larger() {
+    let mut ensemble = SigmaEnsemble::default().with_window(500).unwrap();
+    let (mut planted, mut found, mut largest) = (0, 0, 0f64);
+    for (i, value) in Normal.draw(5).take(12_000).enumerate() {
+        let spikes = i >= 2_000 && i % 300 == 0;
+        let time = Timestamp::from_millis(1_700_000_000_000 + 60_000 * i as i64).unwrap();
+        let verdict = ensemble.step(&Point::new(time, value + if spikes { 12.0 } else { 0.0 }));
+        if spikes {
+            let verdict = verdict.unwrap();
+            planted += 1;
+            found += u32::from(verdict.anomalous);
+            largest = largest.max(verdict.p_value.unwrap());
+        }
+    }
+    // Thirty-three of them are one in three hundred of all points.
+    assert!(planted == 33 && found == 33 && largest < 1e-4, "{found} of {planted}, {largest}");
+}
+
+#[test]
 fn the_p_values_of_hashed_subspaces_are_what_they_say() {
     let mut found = Vec::new();
     for noise in [Uniform, Normal, Heavy, Autoregressive, Counts, OnAndOff] {

@@ -6,7 +6,7 @@
 //! When those are left out that look like an alarm, it holds of the others. It is measured over what comes after the first
 //! [`WARM_UP`] scores.
 
-use super::exceedances::{Exceedances, NORMAL_EXCESS};
+use super::exceedances::{self, Exceedances, NORMAL_EXCESS};
 use super::histogram::Histogram;
 use super::levels::{Arrivals, TailMap};
 use super::recurrence::Recurrence;
@@ -171,12 +171,13 @@ fn exceedances_and_their_recurrence_tell_p_values() {
                 }
                 return 1.0;
             }
-            let model = tail.p_value(score, NORMAL_EXCESS);
+            let size = exceedances::size(score);
+            let model = tail.p_value(size, NORMAL_EXCESS);
             let p = recurrence.p_value(model);
             if choose(p) {
                 recurrence.learn(model);
             }
-            tail.learn(score);
+            tail.learn(size);
             p
         }
     };

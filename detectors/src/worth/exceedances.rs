@@ -48,9 +48,15 @@ pub(crate) struct Exceedances {
     above: u32,
 }
 
+/// The size s of a deviation z: the score of these tails.
 #[inline]
-fn strangeness(z: f64) -> f64 {
+pub(crate) fn size(z: f64) -> f64 {
     libm::log(1.0 + z / KNEE)
+}
+
+/// The deviation of a size.
+pub(crate) fn deviation(s: f64) -> f64 {
+    KNEE * libm::expm1(s)
 }
 
 impl Exceedances {
@@ -61,12 +67,11 @@ impl Exceedances {
         let (over, level) = match z.len().checked_sub(k + 1) {
             Some(rest) => {
                 let (_, level, over) = z.select_nth_unstable_by(rest, f64::total_cmp);
-                (over.to_vec(), strangeness(*level))
+                (over.to_vec(), size(*level))
             }
             None => (z, 0.0),
         };
-        let mut over: Vec<f64> =
-            over.iter().map(|&z| strangeness(z) - level).filter(|&over| over > 0.0).collect();
+        let mut over: Vec<f64> = over.iter().map(|&z| size(z) - level).filter(|&over| over > 0.0).collect();
         over.sort_unstable_by(f64::total_cmp);
         // The mean excess as told by its median, for an exponential tail.
         let typical = over.get(over.len() / 2).map_or(0.0, |median| median / std::f64::consts::LN_2);
@@ -86,28 +91,27 @@ impl Exceedances {
         self.rate.max(1.0 / f64::from(self.seen + 1)).min(0.5)
     }
 
-    /// The probability of a larger deviation on this side.
+    /// The probability of a larger size on this side.
     #[inline]
-    pub(crate) fn p_value(&self, z: f64, least_excess: f64) -> f64 {
-        let (s, rate) = (strangeness(z), self.rate());
+    pub(crate) fn p_value(&self, s: f64, least_excess: f64) -> f64 {
+        let rate = self.rate();
         if s <= self.level {
             return 1.0 - (1.0 - rate) * s / self.level.max(f64::MIN_POSITIVE);
         }
         rate * libm::exp(-(s - self.level) / self.excess.max(least_excess))
     }
 
-    /// The deviation that has this probability, where it is in the tail; the tail's least otherwise.
+    /// The size that has this probability, where it is in the tail; the tail's least otherwise.
     pub(crate) fn score_at(&self, p: f64, least_excess: f64) -> f64 {
-        let beyond = libm::log(self.rate() / p).max(0.0) * self.excess.max(least_excess);
-        KNEE * libm::expm1(self.level + beyond)
+        self.level + libm::log(self.rate() / p).max(0.0) * self.excess.max(least_excess)
     }
 
-    /// Takes in a deviation, 0 where it is on the other side.
+    /// Takes in a size, 0 where the deviation is on the other side.
     #[inline]
-    pub(crate) fn learn(&mut self, z: f64) {
+    pub(crate) fn learn(&mut self, s: f64) {
         self.seen = (self.seen + 1).min(MEMORY);
         let n = f64::from(self.seen);
-        let over = if z > 0.0 { strangeness(z) - self.level } else { -self.level };
+        let over = s - self.level;
         let is_above = over > 0.0;
         self.rate += (f64::from(u8::from(is_above)) - self.rate) / n;
         let excess = self.excess.max(NORMAL_EXCESS);
@@ -122,7 +126,7 @@ impl Exceedances {
     }
 
     pub(crate) fn is_valid(&self) -> bool {
-        let most = strangeness(LARGEST);
+        let most = size(LARGEST);
         (0.0..=most).contains(&self.level)
             && (0.0..=most).contains(&self.excess)
             && (0.0..=1.0).contains(&self.rate)
@@ -135,11 +139,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deviation_is_where_its_probability_says() {
+    fn a_size_is_where_its_probability_says() {
         let tail = Exceedances::start((0..1_000).map(|i| f64::from(i % 97) / 30.0).collect(), 2_000);
         for p in [1e-2, 1e-4, 1e-9] {
-            let z = tail.score_at(p, NORMAL_EXCESS);
-            assert!((tail.p_value(z, NORMAL_EXCESS) / p - 1.0).abs() < 1e-9, "{p}: {z}");
+            let s = tail.score_at(p, NORMAL_EXCESS);
+            assert!((tail.p_value(s, NORMAL_EXCESS) / p - 1.0).abs() < 1e-9, "{p}: {s}");
+            assert!((size(deviation(s)) / s - 1.0).abs() < 1e-9, "{s}");
         }
     }
 }

@@ -94,6 +94,10 @@ impl Recurrence {
     /// What this p-value is worth.
     #[inline]
     pub(crate) fn p_value(&self, p: f64) -> f64 {
+        // Most points are not rare at all.
+        if p > LEVELS[1] {
+            return 1.0;
+        }
         let p = p.max(f64::MIN_POSITIVE);
         let worth = |Between { low, high, least, most }| least + (most - least) * (p - low) / (high - low);
         self.between().find(|between| p > between.low).map_or(1.0, worth).clamp(f64::MIN_POSITIVE, 1.0)

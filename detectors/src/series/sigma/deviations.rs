@@ -22,6 +22,8 @@ use serde::{Deserialize, Serialize};
 struct Deviation {
     /// In robust standard deviations, signed.
     z: f64,
+    /// Its size, as tails have it.
+    size: f64,
     /// How likely one as large is on this side, by the model of its tail.
     p: f64,
 }
@@ -142,7 +144,7 @@ impl Calibration {
         let means: Vec<f64> = earlier.windows(3).map(|three| three.iter().sum::<f64>() / 3.0).collect();
         self.tails = [tails(Statistic::Last, earlier), tails(Statistic::Tail, &means)];
         for (last, &mean) in earlier[2.min(earlier.len())..].iter().zip(&means) {
-            let rarity = self.judge(scale, *last, mean).rarity;
+            let rarity = either(supported(self.deviations(scale, *last, mean)));
             self.recurrence.learn(rarity);
         }
     }
@@ -155,27 +157,33 @@ impl Calibration {
     /// How strange a point is whose value and mean of three these are.
     #[inline]
     pub(super) fn judge(&self, scale: Scale, last: f64, mean: f64) -> Rareness {
-        let judge = |statistic, x: f64| {
-            let z = scale.z(statistic, x);
-            Deviation { z, p: self.tail(statistic, z).p_value(z.abs(), scale.least_excess) }
-        };
-        let deviations = if scale.unit > 0.0 {
-            [judge(Statistic::Last, last), judge(Statistic::Tail, mean)]
-        } else {
-            // All other points have one value: any other value is the first of its kind.
-            let p = if last == scale.centre { 1.0 } else { f64::MIN_POSITIVE };
-            [Deviation { z: 0.0, p }, Deviation { z: 0.0, p: 1.0 }]
-        };
+        let deviations = self.deviations(scale, last, mean);
         let [last, tail] = supported(deviations);
         let rarity = either([last, tail]);
         let subject = if tail.p < last.p { Statistic::Tail } else { Statistic::Last };
         Rareness { deviations, rarity, p: self.recurrence.p_value(rarity), subject }
     }
 
+    #[inline]
+    fn deviations(&self, scale: Scale, last: f64, mean: f64) -> [Deviation; 2] {
+        let deviation = |statistic, x: f64| {
+            let z = scale.z(statistic, x);
+            let size = exceedances::size(z.abs());
+            Deviation { z, size, p: self.tail(statistic, z).p_value(size, scale.least_excess) }
+        };
+        if scale.unit > 0.0 {
+            return [deviation(Statistic::Last, last), deviation(Statistic::Tail, mean)];
+        }
+        // All other points have one value: any other value is the first of its kind.
+        let p = if last == scale.centre { 1.0 } else { f64::MIN_POSITIVE };
+        [p, 1.0].map(|p| Deviation { z: 0.0, size: 0.0, p })
+    }
+
     /// The last values that have this probability by the model, below and above.
     pub(super) fn bounds(&self, scale: Scale, p: f64) -> (f64, f64) {
         let reach = |side: usize| {
-            scale.unit * self.tails[Statistic::Last as usize][side].score_at(p, scale.least_excess)
+            let size = self.tails[Statistic::Last as usize][side].score_at(p, scale.least_excess);
+            scale.unit * exceedances::deviation(size)
         };
         (scale.centre - reach(0), scale.centre + reach(1))
     }
@@ -196,7 +204,7 @@ impl Calibration {
         self.run = u32::from(is_rare);
         for (sides, deviation) in self.tails.iter_mut().zip(newest.deviations) {
             let above = usize::from(deviation.z > 0.0);
-            sides[above].learn(deviation.z.abs());
+            sides[above].learn(deviation.size);
             sides[1 - above].learn(0.0);
         }
     }
