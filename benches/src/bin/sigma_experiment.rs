@@ -23,6 +23,7 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal, Normal, Poisson, StudentT};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::f64::consts::TAU;
+use std::ops::Range;
 
 #[derive(Parser)]
 #[command(about = "False incidents and finds of the series detectors on simulated series")]
@@ -188,9 +189,12 @@ fn series_of(kind: &str, seed: u64, minutes: usize) -> Vec<f64> {
             "t3" => StudentT::new(3.0).unwrap().sample(&mut rng),
             "lognormal(σ = 1)" => noise.exp(),
             "AR 0.9" | "AR 0.99" | "random walk" => {
-                x = noise
-                    + x * [0.9, 0.99, 1.0]
-                        [["AR 0.9", "AR 0.99", "random walk"].iter().position(|name| *name == kind).unwrap()];
+                let kept = match kind {
+                    "AR 0.9" => 0.9,
+                    "AR 0.99" => 0.99,
+                    _ => 1.0,
+                };
+                x = noise + kept * x;
                 x
             }
             "GARCH" => {
@@ -223,7 +227,7 @@ fn series_of(kind: &str, seed: u64, minutes: usize) -> Vec<f64> {
     (0..minutes).map(of).collect()
 }
 
-fn p_values(seeds: impl Iterator<Item = u64> + Clone, minutes: usize) -> Table {
+fn p_values(seeds: Range<u64>, minutes: usize) -> Table {
     const LEVELS: [f64; 5] = [0.5, 0.1, 0.01, 1e-3, 1e-4];
     let mut table = Table::new();
     let heads = LEVELS.map(|q| format!("P(p ≤ q)/q, q = {q}"));

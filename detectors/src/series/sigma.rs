@@ -15,10 +15,10 @@
 //!   rates.
 //!
 //! The score is −log₁₀ of that rarity. The p-value is what it is worth: how often points of this
-//! series were as rare, alarms left out. Over time, of the points that are no alarms no more than one in
-//! a hundred have a p-value of 0.01, whatever the series; where values are discrete or stay for long, fewer. The decision does
-//! not look at it: on a series that is on and off, an alarm may have a large one, and little
-//! [`severity`](crate::severity()).
+//! series were as rare, alarms left out. Over time, of the points that are no alarms about one in
+//! a hundred have a p-value of at most 0.01, whatever the series; where values are discrete or stay for
+//! long, fewer. The decision does not look at it: on a series that is on and off an alarm may have a
+//! large one, and little [`severity`](crate::severity()).
 
 mod ballot;
 mod deviations;

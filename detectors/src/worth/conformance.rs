@@ -1,10 +1,10 @@
 //! One law for all that tells what a score is worth: p-values are what they say.
 //!
-//! Where nothing is wrong, P(p ≤ q)/q is at most [`MOST`] for each q from 0.001 to 0.1, whatever the scores are
-//! like, and at least [`LEAST`] where they are continuous and have no end; scores that are discrete, end
-//! somewhere or stay for long have ties, which are conservative. It holds when scores are left out by chance.
-//! When those are left out that look like an alarm, it holds of the others. It is measured over what comes after the first
-//! [`WARM_UP`] scores.
+//! Where nothing is wrong, P(p ≤ q)/q is at most [`MOST`] for each q from 0.001 to 0.1, whatever the
+//! scores are like, and at least [`LEAST`] where they are continuous and have no end; scores that are
+//! discrete, end somewhere or stay for long have ties, which are conservative. It holds when scores are
+//! left out by chance. When those are left out that look like an alarm, it holds of the others. It is
+//! measured over what comes after the first [`WARM_UP`] scores.
 
 use super::exceedances::{self, Exceedances, NORMAL_EXCESS};
 use super::histogram::Histogram;

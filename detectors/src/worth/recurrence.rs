@@ -13,8 +13,9 @@
 //! A p-value between Lⱼ₊₁ and Lⱼ is worth from Wⱼ to Wⱼ₋₁, in proportion: never less than the
 //! share of those between the same levels or beyond. So it does not matter how p-values lie between two
 //! levels, all in one place for a discrete series, and for a continuous one the worth is conservative
-//! by half a power of two down to 2⁻¹⁶. Far out, where nothing was ever seen, it falls about as the model says, from
-//! where the p-values of this stream end, and is conservative by up to a third of its powers of two.
+//! by half a power of two down to 2⁻¹⁶. Far out, where nothing was ever seen, it falls about as the model
+//! says, from where the p-values of this stream end, and is conservative by up to a third of its powers
+//! of two.
 //!
 //! Counts are halved when there are [`MOST`] of them: a point has an influence for eleven days of minutes.
 //! Every point that is not an alarm has to be learned, however strange: then, whatever the series does,

@@ -1,8 +1,8 @@
 //! How severe something is, from 0 to 100.
 //!
 //! A probability means little to people, and the same one means other things on other clocks: one in a
-//! thousand comes every third year by the day and every day by the minute. What means the same everywhere is
-//! how often one as small would come in a month if nothing happened:
+//! thousand comes every third year by the day and every day by the minute. What means the same
+//! everywhere is how often one as small would come in a month if nothing happened:
 //!
 //! ```text
 //! E = p · month / every        how many such p-values a month
@@ -14,11 +14,12 @@
 //! |---|---|---|---|---|---|---|---|---|
 //! | severity | 0 | 25 | 50 | 75 | 90 | 96 | 99 | 100 |
 //!
-//! What comes every day is 0; 25, 50 and 75, where scales of four colours change, are twice a week, every other week and
-//! once in two months; 90 is once in twenty months. Beyond that a probability is an extrapolation, and hardly raises
-//! it. It is a function of the probability alone, without a memory of what scores there were: it
-//! never falls as p falls, it does not drift, and it means the same for every detector whose p-values are
-//! what they say. Those who saw an incident can be told the number itself.
+//! What comes every day is 0; 25, 50 and 75, where scales of four colours change, are twice a week,
+//! every other week and once in two months; 90 is once in twenty months. Beyond that a probability is an
+//! extrapolation, and hardly raises it. It is a function of the probability alone, without a memory of
+//! what scores there were: it never falls as p falls, it does not drift, and it means the same for every
+//! detector whose p-values are what they say. People can be told the number behind it: "about once in
+//! twenty months".
 
 use crate::contract::Verdict;
 use std::time::Duration;
@@ -38,9 +39,9 @@ const SCALE: [(f64, f64); 8] = [
     (1e-20, 100.0),
 ];
 
-/// How severe a p-value is, from 0 to 100, where one is told in every such time: 0 where one as small comes every day
-/// with nothing wrong, 50 every other week, 75 once in two months, 90 once in twenty. It never falls as
-/// the p-value falls.
+/// How severe a p-value is, from 0 to 100, where one is told in every such time: 0 where one as small
+/// comes every day with nothing wrong, 50 every other week, 75 once in two months, 90 once in twenty. It
+/// never falls as the p-value falls.
 ///
 /// ```
 /// use peak_detectors::severity;

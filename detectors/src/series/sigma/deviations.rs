@@ -143,7 +143,9 @@ impl Calibration {
         };
         let means: Vec<f64> = earlier.windows(3).map(|three| three.iter().sum::<f64>() / 3.0).collect();
         self.tails = [tails(Statistic::Last, earlier), tails(Statistic::Tail, &means)];
-        for (last, &mean) in earlier[2.min(earlier.len())..].iter().zip(&means) {
+        // A few hundred are enough.
+        let step = (means.len() / 256).max(1);
+        for (last, &mean) in earlier[2.min(earlier.len())..].iter().zip(&means).step_by(step) {
             let rarity = either(supported(self.deviations(scale, *last, mean)));
             self.recurrence.learn(rarity);
         }
