@@ -14,7 +14,9 @@
 //!   series, so that heavy-tailed series do not alarm all the time. Counters are recognised and become
 //!   rates.
 
+mod assessment;
 mod ballot;
+mod evidence;
 mod first_hour_average;
 mod grubbs;
 mod histogram_bins;
@@ -22,12 +24,20 @@ mod ks_test;
 mod least_squares;
 mod mean_subtraction_cumulation;
 mod median_absolute_deviation;
+mod memory;
+mod settings;
 mod skyline;
 mod stationarity;
 mod stddev_from_average;
 mod stddev_from_moving_average;
 
+pub use assessment::SigmaAssessment;
 pub use ballot::{Abstention, Ballot, SeriesTest, Vote};
+pub use memory::SigmaMemory;
+
+use assessment::{Subject, either, supported};
+use evidence::{evidence_of, strongest};
+use settings::{Rules, Settings, fresh};
 
 use super::feed::{Counters, Duplicates, Feed, FeedRules, Seasonality, Taken};
 use super::point::Point;
@@ -36,11 +46,9 @@ use super::window::{Batch, Scaling, Sliding, Statistics};
 use crate::contract::{
     Counterfactual, Detector, Evidence, Explanation, Footprint, Persist, Refusal, Verdict,
 };
-use crate::worth::exceedances::{Calibration, Deviation, Scale, Statistic, values_of};
+use crate::worth::exceedances::{Calibration, Deviation, Scale, values_of};
 use peak_core::{Error, Result, Timestamp};
-use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-use std::fmt;
+use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,60 +83,6 @@ use std::time::Duration;
 pub struct SigmaEnsemble {
     settings: Arc<Settings>,
     memory: SigmaMemory,
-}
-
-/// What an ensemble has learned: the stored form.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SigmaMemory {
-    feed: Feed,
-    calibration: Calibration,
-    /// How many of the last values are the same.
-    same: u64,
-}
-
-#[derive(Clone)]
-struct Settings {
-    rules: Rules,
-    feed: FeedRules,
-    consensus: f64,
-    rarity: f64,
-    full: Option<Duration>,
-    /// Grubbs' value for a full window.
-    critical: f64,
-    namespace: String,
-    tests: Vec<Arc<dyn SeriesTest>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rules {
-    Skyline,
-    Own,
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tests: Vec<&str> = self.tests.iter().map(|test| test.name()).collect();
-        f.debug_struct("Settings")
-            .field("rules", &self.rules)
-            .field("feed", &self.feed)
-            .field("consensus", &self.consensus)
-            .field("rarity", &self.rarity)
-            .field("namespace", &self.namespace)
-            .field("tests", &tests)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Upstream, points are stale after so long.
-const STALE: i64 = 500_000;
-
-/// The votes on the newest point, and what they come to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SigmaAssessment {
-    /// Who voted what, and on what basis.
-    pub ballots: Vec<Ballot>,
-    /// What they come to.
-    pub verdict: Verdict,
 }
 
 impl SigmaEnsemble {
@@ -418,195 +372,6 @@ impl Default for SigmaEnsemble {
     }
 }
 
-/// What the tests of the default ensemble look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subject {
-    Last,
-    Tail,
-}
-
-fn fresh(newest: Timestamp, now: Timestamp) -> Result<(), Refusal> {
-    let age = now.millis() - newest.millis();
-    if age > STALE { Err(Refusal::Stale { seconds: (age / 1000) as u64 }) } else { Ok(()) }
-}
-
-impl Settings {
-    /// How many points a verdict takes; a shorter window of the own rules is enough once it is full.
-    fn least(&self) -> usize {
-        match self.rules {
-            Rules::Skyline => SigmaEnsemble::LEAST,
-            Rules::Own => SigmaEnsemble::LEAST.min(self.feed.window),
-        }
-    }
-
-    fn guard(&self, memory: &SigmaMemory) -> Result<(), Refusal> {
-        let window = memory.feed.window();
-        let span = if self.full.is_some() {
-            window.newest().map_or(0, Timestamp::millis) - window.iter().next().map_or(0, |(time, _)| time)
-        } else {
-            0
-        };
-        self.guard_series(window.len(), span, memory.same)
-    }
-
-    #[inline]
-    fn guard_series(&self, n: usize, span: i64, same: u64) -> Result<(), Refusal> {
-        let least = self.least();
-        let span = Duration::from_millis(span.unsigned_abs());
-        match self.full {
-            _ if n == 0 => Err(Refusal::Empty),
-            _ if n < least => Err(Refusal::TooShort { have: n as u64, need: least as u64 }),
-            Some(full) if span < full => {
-                Err(Refusal::Incomplete { have: span.as_secs(), need: full.as_secs() })
-            }
-            _ if self.rules == Rules::Skyline && same >= SigmaEnsemble::LEAST as u64 => {
-                Err(Refusal::Boring { same })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// How far the newest point is off, as of what was learned before it.
-    #[inline]
-    fn deviations(&self, memory: &SigmaMemory) -> Option<(Scale, [Deviation; 2])> {
-        if self.rules == Rules::Skyline || !memory.calibration.is_ready() {
-            return None;
-        }
-        let window = memory.feed.window();
-        if window.is_empty() {
-            return None;
-        }
-        let scale = Scale::of(window);
-        if scale.unit > 0.0 {
-            Some((scale, memory.calibration.judge(scale, window.last(), window.tail())))
-        } else {
-            // All other points have one value: any other value is the first of its kind.
-            let p = if window.last() == scale.centre { 1.0 } else { f64::MIN_POSITIVE };
-            Some((scale, [Deviation { z: 0.0, p }, Deviation { z: 0.0, p: 1.0 }]))
-        }
-    }
-
-    fn critical(&self, n: usize) -> f64 {
-        if n == self.feed.window { self.critical } else { grubbs::critical(n) }
-    }
-
-    fn ballots<S: Statistics>(&self, series: &S, subject: Subject) -> Vec<Ballot> {
-        let mut ballots = Vec::with_capacity(9 + self.tests.len());
-        let x = match subject {
-            Subject::Last => series.last(),
-            Subject::Tail => series.tail(),
-        };
-        self.nine(series, subject, x).into_iter().for_each(|ballot| ballots.push(ballot));
-        ballots.extend(self.tests.iter().map(|test| self.custom(test.as_ref(), series, x)));
-        ballots
-    }
-
-    fn custom(&self, test: &dyn SeriesTest, series: &dyn Statistics, x: f64) -> Ballot {
-        if test.applies_to(&self.namespace) {
-            test.vote(series, x)
-        } else {
-            Ballot::abstain(test.name(), Abstention::NotForThis)
-        }
-    }
-
-    #[inline]
-    fn nine<S: Statistics>(&self, series: &S, subject: Subject, x: f64) -> [Ballot; 9] {
-        let critical = self.critical(series.len());
-        if self.rules == Rules::Skyline {
-            return skyline::votes(series, critical);
-        }
-        [
-            histogram_bins::vote(series, x),
-            first_hour_average::vote(series, x),
-            stddev_from_average::vote(series, x),
-            grubbs::vote(series, x, critical),
-            ks_test::vote(series),
-            mean_subtraction_cumulation::vote(series, x),
-            median_absolute_deviation::vote(series, x),
-            stddev_from_moving_average::vote(series, x),
-            least_squares::vote(series, |line| if subject == Subject::Last { line.last } else { line.tail }),
-        ]
-    }
-
-    fn assess<S: Statistics>(&self, series: &S, deviations: Option<[Deviation; 2]>) -> SigmaAssessment {
-        let subject = subject(deviations);
-        let ballots = self.ballots(series, subject);
-        let verdict = self.verdict(&ballots, deviations);
-        SigmaAssessment { ballots, verdict }
-    }
-
-    fn verdict(&self, ballots: &[Ballot], deviations: Option<[Deviation; 2]>) -> Verdict {
-        let Some(deviations) = deviations else {
-            let score = ballots.iter().map(passes).fold(0.0, f64::max);
-            return Verdict { score, anomalous: skyline::decide(ballots), p_value: None };
-        };
-        let p = either(deviations);
-        let count = |wanted: fn(Vote) -> bool| ballots.iter().filter(|ballot| wanted(ballot.vote)).count();
-        let yes = count(|vote| vote == Vote::Yes) as f64;
-        let able = count(|vote| !matches!(vote, Vote::Abstain(_))) as f64;
-        // Votes that nobody can cast do not protect anybody.
-        let agreed = yes >= self.consensus * able;
-        Verdict { score: -p.log10(), anomalous: agreed && p <= self.rarity, p_value: Some(p) }
-    }
-
-    /// The verdict on the newest point. There is no vote where it cannot matter.
-    #[inline]
-    fn judge<S: Statistics>(&self, series: &S, deviations: Option<[Deviation; 2]>) -> Verdict {
-        if let Some(p) = deviations.map(either).filter(|&p| p > self.rarity) {
-            return Verdict { score: -p.log10(), anomalous: false, p_value: Some(p) };
-        }
-        let subject = subject(deviations);
-        if self.tests.is_empty() {
-            let x = if subject == Subject::Last { series.last() } else { series.tail() };
-            self.verdict(&self.nine(series, subject, x), deviations)
-        } else {
-            self.verdict(&self.ballots(series, subject), deviations)
-        }
-    }
-}
-
-/// The probability of one of two deviations.
-#[inline]
-fn either([last, tail]: [Deviation; 2]) -> f64 {
-    (2.0 * last.p.min(tail.p)).min(1.0)
-}
-
-/// The mean of three counts for nothing unless the newest value carries at least half of its deviation:
-/// what comes after a spike is not strange.
-#[inline]
-fn supported([last, tail]: [Deviation; 2]) -> [Deviation; 2] {
-    let per_value = Statistic::Tail.gain();
-    let carried = last.z * tail.z.signum() >= 0.5 * tail.z.abs() / per_value;
-    [last, if carried { tail } else { Deviation { p: 1.0, ..tail } }]
-}
-
-#[inline]
-fn subject(deviations: Option<[Deviation; 2]>) -> Subject {
-    match deviations {
-        Some([last, tail]) if tail.p < last.p => Subject::Tail,
-        _ => Subject::Last,
-    }
-}
-
-/// How many times over a test's reach was passed.
-fn passes(ballot: &Ballot) -> f64 {
-    let (Some(lower), Some(upper), Some(centre)) = (ballot.lower, ballot.upper, ballot.expected) else {
-        return 0.0;
-    };
-    let reach = if ballot.actual > centre { upper - centre } else { centre - lower };
-    let times = (ballot.actual - centre).abs() / reach;
-    if times.is_nan() { 0.0 } else { times.min(1e9) }
-}
-
-impl SigmaMemory {
-    /// # Panics
-    /// Never: the window of the rules was checked when it was set.
-    fn new(rules: &FeedRules) -> Self {
-        let feed = Feed::new(rules).expect("a window that was checked");
-        SigmaMemory { feed, calibration: Calibration::default(), same: 0 }
-    }
-}
-
 impl Detector<Point> for SigmaEnsemble {
     fn judge(&self, x: &Point) -> Result<Verdict, Refusal> {
         self.clone().step(x)
@@ -675,27 +440,6 @@ impl Footprint for SigmaEnsemble {
     fn bytes(&self) -> usize {
         SigmaEnsemble::bytes(self)
     }
-}
-
-/// A ballot on the scale of the series: tests of the value itself are shifted by the baseline.
-fn evidence_of(ballot: &Ballot, baseline: f64) -> Evidence {
-    let is_value = ![ks_test::NAME, least_squares::NAME].contains(&ballot.test);
-    let shift = if is_value { baseline } else { 0.0 };
-    let shifted = |bound: Option<f64>| bound.map(|bound| bound + shift);
-    Evidence {
-        statistic: Cow::Borrowed(ballot.test),
-        actual: ballot.actual + shift,
-        expected: shifted(ballot.expected),
-        lower: shifted(ballot.lower),
-        upper: shifted(ballot.upper),
-        exceeded: ballot.vote == Vote::Yes,
-        p_value: None,
-    }
-}
-
-fn strongest(ballots: &[Ballot]) -> &'static str {
-    let strongest = ballots.iter().max_by(|a, b| passes(a).total_cmp(&passes(b)));
-    strongest.map_or("votes", |ballot| ballot.test)
 }
 
 impl Persist for SigmaEnsemble {
