@@ -11,6 +11,7 @@ pub(crate) mod valid;
 mod verdict;
 
 pub use detector::Detector;
+pub(crate) use explanation::short;
 pub use explanation::{Change, Counterfactual, Evidence, Explanation};
 pub use footprint::Footprint;
 pub use on::On;

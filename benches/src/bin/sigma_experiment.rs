@@ -86,6 +86,7 @@ struct Told {
 fn watch<D: Detector<Point>>(
     mut detector: D,
     normal: impl Fn(&D) -> Option<NormalRange>,
+    feed: impl Fn(&D) -> &peak_detectors::series::Feed,
     values: &[f64],
 ) -> Told {
     let (mut incidents, mut told) = (Incidents::default(), Told::default());
@@ -101,9 +102,9 @@ fn watch<D: Detector<Point>>(
         if judged.is_ok_and(|verdict| verdict.anomalous) {
             told.anomalous.push(minute);
         }
-        if let Some(News::Opened(_)) = incidents.observe(&point, judged, before) {
-            told.opened.push(minute);
-        }
+        let seen = feed(&detector).as_judged(&point);
+        let news = incidents.observe(&seen, judged, before);
+        told.opened.extend(news.iter().filter(|news| matches!(news, News::Opened(_))).map(|_| minute));
     }
     told
 }
@@ -119,11 +120,13 @@ fn run(which: Which, feed: Feed, values: &[f64]) -> Told {
     match which {
         Which::Default if feed == Feed::DailySine => {
             let ensemble = SigmaEnsemble::default().with_seasonality(Seasonality::Weekly(Tz::UTC));
-            watch(ensemble, SigmaEnsemble::normal_range, values)
+            watch(ensemble, SigmaEnsemble::normal_range, SigmaEnsemble::feed, values)
         }
-        Which::Default => watch(SigmaEnsemble::default(), SigmaEnsemble::normal_range, values),
-        Which::Skyline => watch(SigmaEnsemble::skyline(), |_| None, values),
-        Which::Mad => watch(Mad::default(), Mad::normal_range, values),
+        Which::Default => {
+            watch(SigmaEnsemble::default(), SigmaEnsemble::normal_range, SigmaEnsemble::feed, values)
+        }
+        Which::Skyline => watch(SigmaEnsemble::skyline(), |_| None, SigmaEnsemble::feed, values),
+        Which::Mad => watch(Mad::default(), Mad::normal_range, Mad::feed, values),
     }
 }
 

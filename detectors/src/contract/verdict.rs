@@ -59,6 +59,11 @@ pub enum Refusal {
     Late,
     /// There is a point at this time already.
     Duplicate,
+    /// A counter started anew, so that what it counted since the reading before is not known. Should the
+    /// next reading show that it only showed too little once, growth is told from the reading before.
+    Reset,
+    /// A counter shows less than before, and has not started anew: what it counted is not known.
+    Fell,
     /// It is not known what happened: the window was not observed as a whole, or the key found no room in
     /// its table.
     NotObserved,
@@ -78,6 +83,8 @@ impl Refusal {
             Refusal::Boring { .. } => "boring",
             Refusal::Late => "late",
             Refusal::Duplicate => "duplicate",
+            Refusal::Reset => "counter reset",
+            Refusal::Fell => "counter fell",
             Refusal::NotObserved => "not observed",
         }
     }

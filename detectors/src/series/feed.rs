@@ -3,13 +3,16 @@
 mod counter;
 mod seasonal;
 
+pub use counter::Kind;
 pub use seasonal::Seasonality;
 
+pub(crate) use counter::growth;
 pub(crate) use seasonal::Seasonal;
 
 use super::point::{LARGEST, Point};
 use super::window::{DAY, Scaling, Sliding, Statistics};
-use counter::{Kind, Step};
+use crate::contract::Refusal;
+use counter::{Counter, Step};
 use peak_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -38,15 +41,19 @@ pub struct FeedReport {
     pub duplicates: u64,
     /// Points whose value is not finite, or too large.
     pub not_finite: u64,
-    /// Starts of a counter.
+    /// How often a counter started anew.
     pub resets: u64,
+    /// How often a counter showed less than before, and had not started anew.
+    pub falls: u64,
 }
 
 impl FeedReport {
     /// Whether there is room to count on.
     fn is_valid(&self) -> bool {
-        let FeedReport { in_order, inserted, too_late, duplicates, not_finite, resets } = *self;
-        [in_order, inserted, too_late, duplicates, not_finite, resets].iter().all(|&count| count < 1 << 60)
+        let FeedReport { in_order, inserted, too_late, duplicates, not_finite, resets, falls } = *self;
+        [in_order, inserted, too_late, duplicates, not_finite, resets, falls]
+            .iter()
+            .all(|&count| count < 1 << 60)
     }
 }
 
@@ -58,58 +65,79 @@ pub(crate) struct FeedRules {
     /// In milliseconds before the newest point.
     pub(crate) lateness: i64,
     pub(crate) duplicates: Duplicates,
-    pub(crate) counters: Counters,
+    pub(crate) kind: Kind,
     pub(crate) seasonality: Option<Seasonality>,
 }
 
-/// Whether counters are recognised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Counters {
-    Recognised,
-    Ignored,
+/// What a series is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+enum Form {
+    /// Not known yet; a declared counter before its first reading.
+    Unknown,
+    /// Values go up and down.
+    Gauge,
+    /// Values went up and down as no counter's do. It was taken for one before, and may be again.
+    Watched(Watch),
+    /// What is looked at is the growth.
+    Counter(Counter),
 }
 
-/// How many points it takes to tell a counter.
-const TO_TELL: usize = 100;
+/// Whether values that fell as no counter's do are those of a counter all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Watch {
+    last: f64,
+    /// How many readings in a row have not fallen, and how many of them grew.
+    steps: u32,
+    growing: u32,
+}
+
+impl Watch {
+    fn step(&mut self, value: f64) {
+        let is_up = value >= self.last && self.last >= 0.0;
+        let steps = if is_up { self.steps.saturating_add(1) } else { 0 };
+        let growing = if is_up { self.growing + u32::from(value > self.last) } else { 0 };
+        *self = Watch { last: value, steps, growing: growing.min(steps) };
+    }
+
+    fn is_counter(&self, patience: u32) -> bool {
+        self.steps >= patience && 2 * u64::from(self.growing) >= u64::from(self.steps)
+    }
+}
+
+/// So many readings in a row must not fall before what was taken for a counter in error is taken for one
+/// again: twice as many after the first time, and after each time.
+const PATIENCE: u32 = 500;
 
 /// A series as it arrives: puts points in order, applies the policy for duplicates, turns counters
 /// into rates and takes a seasonal baseline off; the outcome is a [`Sliding`] window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Feed {
     window: Sliding,
-    kind: Kind,
+    form: Form,
+    patience: u32,
     seasonal: Option<Box<Seasonal>>,
     /// What was taken off the newest point.
     baseline: f64,
+    /// The newest reading that was in order: milliseconds and value.
+    newest: Option<(i64, f64)>,
+    /// Why that reading is not in the window, if it is not.
+    aside: Option<Refusal>,
     report: FeedReport,
 }
 
-/// What became of a point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// It is the newest of the window.
-    Newest,
-    /// It came late, and was inserted or refused.
-    Late,
-    /// There is one at its time.
-    Duplicate,
-    /// It is not usable.
-    NotFinite,
-    /// It told something, but is not in the window: the start of a counter, or an hour that is not
-    /// known yet.
-    Aside,
-}
-
 impl Feed {
+    /// How many readings it takes to tell a counter, or as many as a shorter window holds.
+    pub const TO_TELL: usize = 100;
+
     pub(crate) fn new(rules: &FeedRules) -> peak_core::Result<Self> {
         Ok(Feed {
             window: Sliding::new(rules.window, rules.scaling)?,
-            kind: match rules.counters {
-                Counters::Recognised => Kind::Undecided,
-                Counters::Ignored => Kind::Gauge,
-            },
+            form: if rules.kind == Kind::Gauge { Form::Gauge } else { Form::Unknown },
+            patience: PATIENCE,
             seasonal: rules.seasonality.map(|kind| Box::new(Seasonal::new(kind))),
             baseline: 0.0,
+            newest: None,
+            aside: None,
             report: FeedReport::default(),
         })
     }
@@ -126,10 +154,46 @@ impl Feed {
         self.baseline
     }
 
-    /// Whether the series was recognised as a counter.
+    /// Whether the series is taken for a counter: it was declared or recognised as one, see [`Kind`]. The
+    /// window then holds its growth per second, and that is what verdicts, ranges and explanations are about.
     #[must_use]
     pub fn is_counter(&self) -> bool {
-        matches!(self.kind, Kind::Counter { .. })
+        matches!(self.form, Form::Counter(_))
+    }
+
+    /// When the newest point was measured, whether or not it told enough to enter the window.
+    #[must_use]
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.newest.map(|(time, _)| Timestamp::from_millis(time).unwrap_or(Timestamp::MAX))
+    }
+
+    /// The point that was just learned as it was judged: of a counter, its growth per second in place of
+    /// what it showed. This is what the detector's range of normal values is about, and what
+    /// [`Incidents`](crate::Incidents) should be given. A point that was refused stays as it is.
+    ///
+    /// ```
+    /// use peak_core::Timestamp;
+    /// use peak_detectors::series::Kind;
+    /// use peak_detectors::{Detector, Mad, Point};
+    ///
+    /// let at = |i: i64, value| Point::new(Timestamp::from_millis(1_000 * i).unwrap(), value);
+    /// let mut requests = Mad::default().with_kind(Kind::Counter);
+    /// (0..100).for_each(|i| requests.learn(&at(i, 7.0 * i as f64)));
+    /// assert_eq!(requests.feed().as_judged(&at(99, 7.0 * 99.0)).value, 7.0);
+    /// ```
+    #[must_use]
+    pub fn as_judged(&self, point: &Point) -> Point {
+        if self.is_counter() && self.window.newest() == Some(point.time) {
+            Point::new(point.time, self.window.last() + self.baseline)
+        } else {
+            *point
+        }
+    }
+
+    /// What became of the newest point, which was learned already; `None` of any other point.
+    pub(crate) fn again(&self, point: &Point) -> Option<Result<(), Refusal>> {
+        let is_newest = self.newest == Some((point.time.millis(), point.value + 0.0));
+        is_newest.then(|| self.aside.map_or(Ok(()), Err))
     }
 
     /// What arrived.
@@ -148,11 +212,6 @@ impl Feed {
         (resolution > 0).then(|| 100.0 * of_day as f64 * resolution as f64 / DAY as f64)
     }
 
-    /// Hours of the day that a seasonal baseline knows; `None` without one.
-    pub(crate) fn hours_known(&self) -> Option<usize> {
-        self.seasonal.as_ref().map(|seasonal| seasonal.known())
-    }
-
     /// The bytes it takes, those on the heap included.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -160,65 +219,57 @@ impl Feed {
         self.window.bytes() - size_of::<Sliding>() + size_of::<Self>() + seasonal
     }
 
-    /// What would become of a point. Nothing changes.
-    fn order(&self, point: &Point) -> Taken {
-        if !point.is_usable() {
-            return Taken::NotFinite;
-        }
-        let time = point.time.millis();
-        let newest = match self.kind {
-            Kind::Counter { time, .. } => Some(time),
-            _ => self.window.newest().map(Timestamp::millis),
-        };
-        match newest {
-            Some(newest) if time < newest => Taken::Late,
-            Some(newest) if time == newest => Taken::Duplicate,
-            _ => Taken::Newest,
-        }
-    }
-
+    /// Takes a point in: it is the newest of the window then. Whatever else becomes of it is a refusal; it
+    /// may have been counted, inserted, or have taught something all the same.
     #[inline]
-    pub(crate) fn take(&mut self, point: &Point, rules: &FeedRules) -> Taken {
+    pub(crate) fn take(&mut self, point: &Point, rules: &FeedRules) -> Result<(), Refusal> {
         let (time, value) = (point.time.millis(), point.value + 0.0);
-        match self.order(point) {
-            Taken::Newest => {
+        if !point.is_usable() {
+            self.report.not_finite += 1;
+            return Err(Refusal::NotFinite);
+        }
+        match self.newest {
+            Some((newest, _)) if time < newest => Err(self.late(time, value, rules)),
+            Some((newest, _)) if time == newest => Err(self.duplicate(time, value, rules)),
+            _ => {
                 self.report.in_order += 1;
-                self.append(time, value)
+                self.newest = Some((time, value));
+                let taken = self.append((time, value), rules);
+                self.aside = taken.err();
+                taken
             }
-            Taken::NotFinite => {
-                self.report.not_finite += 1;
-                Taken::NotFinite
-            }
-            Taken::Duplicate => self.duplicate(time, value, rules),
-            Taken::Late | Taken::Aside => self.late(time, value, rules),
         }
     }
 
     #[inline]
-    fn append(&mut self, time: i64, value: f64) -> Taken {
-        match self.kind {
-            Kind::Gauge => self.enter(time, value),
-            Kind::Undecided => {
-                self.window.push(time, value);
-                if self.window.len() >= TO_TELL.min(self.window.window()) {
+    fn append(&mut self, now: (i64, f64), rules: &FeedRules) -> Result<(), Refusal> {
+        match &mut self.form {
+            Form::Gauge => self.enter(now),
+            Form::Unknown if rules.kind == Kind::Counter => {
+                self.form = Form::Counter(Counter::new(now));
+                Err(Refusal::TooShort { have: 1, need: 2 })
+            }
+            Form::Unknown => {
+                self.window.push(now.0, now.1);
+                if self.window.len() >= Self::TO_TELL.min(self.window.window()) {
                     self.decide()
                 } else {
-                    Taken::Newest
+                    Ok(())
                 }
             }
-            Kind::Counter { time: last_time, value: last } => {
-                self.kind = Kind::Counter { time, value };
-                match counter::step((last_time, last), (time, value)) {
-                    Step::Rate(rate) => self.enter(time, rate),
-                    Step::Reset => {
-                        self.report.resets += 1;
-                        Taken::Aside
-                    }
-                    Step::Fall => {
-                        self.kind = Kind::Gauge;
-                        self.window.clear();
-                        self.enter(time, value)
-                    }
+            Form::Watched(watch) => {
+                watch.step(now.1);
+                let watch = *watch;
+                self.enter(now)?;
+                if watch.is_counter(self.patience) { self.become_counter(now, watch.steps) } else { Ok(()) }
+            }
+            Form::Counter(counter) => {
+                let before = *counter;
+                match counter.step(now, rules.kind == Kind::Counter, &mut self.report) {
+                    Step::Rate(rate) => self.enter((now.0, rate)),
+                    Step::Reset => Err(Refusal::Reset),
+                    Step::Fell => Err(Refusal::Fell),
+                    Step::NoCounter => self.become_gauge(&before, now),
                 }
             }
         }
@@ -226,38 +277,90 @@ impl Feed {
 
     /// Takes the season off and appends to the window.
     #[inline]
-    fn enter(&mut self, time: i64, value: f64) -> Taken {
+    fn enter(&mut self, (time, value): (i64, f64)) -> Result<(), Refusal> {
         let Some(seasonal) = &mut self.seasonal else {
             self.window.push(time, value);
-            return Taken::Newest;
+            return Ok(());
         };
         let expected = seasonal.expected(time);
         seasonal.learn(time, value);
-        match expected {
-            Some(expected) => {
-                self.baseline = expected;
-                self.window.push(time, value - expected);
-                Taken::Newest
-            }
-            None => Taken::Aside,
-        }
+        let Some(expected) = expected else {
+            return Err(Refusal::TooShort { have: seasonal.known() as u64, need: 24 });
+        };
+        self.baseline = expected;
+        self.window.push(time, value - expected);
+        Ok(())
     }
 
     /// Tells a counter from a gauge, and makes the window what it is for that kind.
-    fn decide(&mut self) -> Taken {
-        let points: Vec<(i64, f64)> = self.window.iter().collect();
-        let last = points[points.len() - 1];
-        let is_counter = counter::is_counter(&points);
-        self.kind = if is_counter { Kind::Counter { time: last.0, value: last.1 } } else { Kind::Gauge };
-        if !is_counter && self.seasonal.is_none() {
-            return Taken::Newest;
-        }
-        let points = if is_counter { counter::rates(&points) } else { points };
-        self.window.clear();
-        points.into_iter().fold(Taken::Aside, |_, (time, value)| self.enter(time, value))
+    fn decide(&mut self) -> Result<(), Refusal> {
+        let readings: Vec<(i64, f64)> = self.window.iter().collect();
+        let Some((counter, rates)) = Counter::recognise(&readings, &mut self.report) else {
+            self.form = Form::Gauge;
+            return if self.seasonal.is_some() { self.start_anew(readings) } else { Ok(()) };
+        };
+        self.form = Form::Counter(counter);
+        let entered = self.start_anew(rates);
+        if counter.fallen.is_some() { Err(Refusal::Reset) } else { entered }
     }
 
-    fn duplicate(&mut self, time: i64, value: f64, rules: &FeedRules) -> Taken {
+    /// Fills the window with other points. Says what became of the last.
+    fn start_anew(&mut self, points: Vec<(i64, f64)>) -> Result<(), Refusal> {
+        self.window.clear();
+        points.into_iter().fold(Err(Refusal::Empty), |_, point| self.enter(point))
+    }
+
+    /// What was taken for a counter is none. The values before are those that it grew by since; where a
+    /// season was taken off, they are not known.
+    fn become_gauge(&mut self, counter: &Counter, now: (i64, f64)) -> Result<(), Refusal> {
+        self.form = Form::Watched(Watch { last: now.1, steps: 0, growing: 0 });
+        self.patience = self.patience.saturating_mul(2);
+        if self.forgets_season() {
+            return self.enter(now);
+        }
+        let rates: Vec<(i64, f64)> = self.window.iter().collect();
+        let mut values: Vec<(i64, f64)> = counter.fallen.into_iter().chain([counter.last]).collect();
+        let is_known = rates.last().is_some_and(|rate| rate.0 == counter.last.0);
+        let mut value = counter.last.1;
+        for pair in rates.windows(2).rev().take_while(|_| is_known) {
+            value -= pair[1].1 * (pair[1].0 - pair[0].0) as f64 / 1000.0;
+            if value < 0.0 {
+                break;
+            }
+            values.push((pair[0].0, value));
+        }
+        values.reverse();
+        self.window.refill(&values);
+        self.enter(now)
+    }
+
+    /// What has not fallen for so many steps is a counter after all.
+    fn become_counter(&mut self, now: (i64, f64), steps: u32) -> Result<(), Refusal> {
+        let mut counter = Counter::new(now);
+        if self.forgets_season() {
+            self.form = Form::Counter(counter);
+            return Err(Refusal::TooShort { have: 1, need: 2 });
+        }
+        let readings: Vec<(i64, f64)> = self.window.iter().collect();
+        let since = readings.len().saturating_sub(steps as usize + 1);
+        let rate = |pair: &[(i64, f64)]| Some((pair[1].0, growth(pair[0], pair[1])?));
+        let rates: Vec<(i64, f64)> = readings[since..].windows(2).filter_map(rate).collect();
+        counter.fastest = rates.iter().map(|rate| rate.1).fold(0.0, f64::max);
+        self.form = Form::Counter(counter);
+        self.window.refill(&rates);
+        Ok(())
+    }
+
+    /// The season of what a series was taken for is not the season of what it is. Says whether there is one.
+    fn forgets_season(&mut self) -> bool {
+        let Some(seasonal) = &mut self.seasonal else { return false };
+        **seasonal = Seasonal::new(seasonal.kind());
+        self.baseline = 0.0;
+        self.window.clear();
+        true
+    }
+
+    fn duplicate(&mut self, time: i64, value: f64, rules: &FeedRules) -> Refusal {
         self.report.duplicates += 1;
         let off = if self.seasonal.is_some() { self.baseline } else { 0.0 };
         match rules.duplicates {
@@ -266,11 +369,11 @@ impl Feed {
             Duplicates::KeepLast => self.window.change(time, |_| value - off),
             Duplicates::Add => self.window.change(time, |first| first + value),
         }
-        Taken::Duplicate
+        Refusal::Duplicate
     }
 
-    fn late(&mut self, time: i64, value: f64, rules: &FeedRules) -> Taken {
-        let newest = self.window.newest().map_or(i64::MIN, Timestamp::millis);
+    fn late(&mut self, time: i64, value: f64, rules: &FeedRules) -> Refusal {
+        let newest = self.newest.map_or(i64::MIN, |newest| newest.0);
         let baseline = match &mut self.seasonal {
             Some(seasonal) => seasonal.expected(time),
             None => Some(0.0),
@@ -284,14 +387,14 @@ impl Feed {
                         Duplicates::KeepLast => self.window.change(time, |_| value - baseline),
                         Duplicates::Add => self.window.change(time, |first| first + value),
                     }
-                    return Taken::Duplicate;
+                    return Refusal::Duplicate;
                 }
                 self.report.inserted += 1;
                 self.window.insert(time, value - baseline);
             }
             _ => self.report.too_late += 1,
         }
-        Taken::Late
+        Refusal::Late
     }
 
     pub(crate) fn is_valid(&self, rules: &FeedRules) -> bool {
@@ -300,17 +403,30 @@ impl Feed {
             (None, None) => true,
             _ => false,
         };
-        let kind = match self.kind {
-            Kind::Gauge => true,
-            Kind::Undecided => rules.counters == Counters::Recognised,
-            Kind::Counter { time, value } => {
-                let is_next = self.window.newest().is_none_or(|newest| newest.millis() <= time);
+        let may_be = match rules.kind {
+            Kind::Gauge => self.form == Form::Gauge,
+            Kind::Counter => matches!(self.form, Form::Unknown | Form::Counter(_)),
+            Kind::Recognised => true,
+        };
+        let of_window = self.window.newest().map(Timestamp::millis);
+        let is_newest = match self.newest {
+            Some((time, value)) => {
                 let is_usable = Timestamp::from_millis(time).is_ok() && value.abs() < Point::LIMIT;
-                rules.counters == Counters::Recognised && is_next && is_usable
+                is_usable && of_window.is_none_or(|of_window| of_window <= time)
+            }
+            None => of_window.is_none(),
+        };
+        let is_form = match self.form {
+            Form::Unknown | Form::Gauge => true,
+            Form::Watched(Watch { last, steps, growing }) => last.abs() < Point::LIMIT && growing <= steps,
+            Form::Counter(counter) => {
+                self.newest.is_some_and(|(time, _)| counter.is_valid(time, Point::LIMIT))
             }
         };
         seasonal
-            && kind
+            && may_be
+            && is_newest
+            && is_form
             && self.baseline.abs() <= LARGEST
             && self.report.is_valid()
             && self.window.is_valid(rules.window, rules.scaling)

@@ -36,19 +36,17 @@ pub use ballot::{Abstention, Ballot, SeriesTest, Vote};
 pub use memory::SigmaMemory;
 
 use assessment::{Subject, either, supported};
-use evidence::{evidence_of, strongest};
-use settings::{Rules, Settings, fresh};
+use evidence::explanation;
+use settings::{Config, Preset, Settings, fresh};
 
-use super::feed::{Counters, Duplicates, Feed, FeedRules, Seasonality, Taken};
+use super::feed::{Duplicates, Feed, FeedRules, Kind, Seasonality};
 use super::point::Point;
 use super::range::NormalRange;
 use super::window::{Batch, Scaling, Sliding, Statistics};
-use crate::contract::{
-    Counterfactual, Detector, Evidence, Explanation, Footprint, Persist, Refusal, Verdict,
-};
+use crate::contract::{Detector, Explanation, Footprint, Persist, Refusal, Verdict};
 use crate::worth::exceedances::{Calibration, Deviation, Scale, values_of};
 use peak_core::{Error, Result, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,11 +76,29 @@ use std::time::Duration;
 /// ```
 ///
 /// [`step`](Detector::step) is the fast way: it learns the point and looks at the outcome, while
-/// [`judge`](Detector::judge) does the same on a copy of the window.
-#[derive(Debug, Clone)]
+/// [`judge`](Detector::judge) does the same on a copy of the window. The point that was just learned can
+/// still be [explained](Detector::explain), as it was judged.
+///
+/// As data it is its configuration alone, checked on the way in; what is not there is as usual. Tests of
+/// one's own are code, and not part of it.
+///
+/// ```
+/// use peak_detectors::SigmaEnsemble;
+///
+/// let read = |text| serde_json::from_str::<SigmaEnsemble>(text);
+/// let requests = read(r#"{"window": 288, "kind": "counter", "rarity": 1e-6}"#).unwrap();
+/// let mut hourly = read(r#"{"preset": "skyline", "window": 168}"#).unwrap();
+/// hourly.set_namespace("requests.hourly"); // a setting of a running detector: nothing is forgotten
+/// assert!(read(r#"{"rarity": 0.5}"#).is_err() && read(r#"{"windows": 288}"#).is_err());
+/// # let _ = requests;
+/// ```
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Config", into = "Config")]
 pub struct SigmaEnsemble {
     settings: Arc<Settings>,
     memory: SigmaMemory,
+    /// The tails by which the newest point was judged, as long as the window is the same.
+    told: Option<Calibration>,
 }
 
 impl SigmaEnsemble {
@@ -95,21 +111,21 @@ impl SigmaEnsemble {
     /// The default of [`with_rarity`](Self::with_rarity).
     pub const RARITY: f64 = 2.5e-5;
 
-    fn new(rules: Rules) -> Self {
-        let (scaling, counters) = match rules {
-            Rules::Skyline => (Scaling::Fixed, Counters::Ignored),
-            Rules::Own => (Scaling::WithResolution, Counters::Recognised),
+    fn new(preset: Preset) -> Self {
+        let (scaling, kind) = match preset {
+            Preset::Skyline => (Scaling::Fixed, Kind::Gauge),
+            Preset::Own => (Scaling::WithResolution, Kind::Recognised),
         };
         let feed = FeedRules {
             window: Self::WINDOW,
             scaling,
             lateness: 0,
             duplicates: Duplicates::default(),
-            counters,
+            kind,
             seasonality: None,
         };
         let settings = Settings {
-            rules,
+            preset,
             feed,
             consensus: Self::CONSENSUS,
             rarity: Self::RARITY,
@@ -119,7 +135,7 @@ impl SigmaEnsemble {
             tests: Vec::new(),
         };
         let memory = SigmaMemory::new(&feed);
-        SigmaEnsemble { settings: Arc::new(settings), memory }
+        SigmaEnsemble { settings: Arc::new(settings), memory, told: None }
     }
 
     /// Votes and decides as the Analyzer of Skyline: bit for bit, where no vote is a near tie.
@@ -129,26 +145,54 @@ impl SigmaEnsemble {
     /// times that a test's reach was passed.
     #[must_use]
     pub fn skyline() -> Self {
-        Self::new(Rules::Skyline)
+        Self::new(Preset::Skyline)
     }
 
-    /// Changes a setting, and forgets all points.
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    fn set(&mut self, change: impl FnOnce(&mut Settings)) {
         change(Arc::make_mut(&mut self.settings));
+    }
+
+    /// Changes what the window holds, so that it starts empty.
+    fn anew(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        self.set(change);
         self.memory = SigmaMemory::new(&self.settings.feed);
+        self.told = None;
         self
     }
 
-    /// A window of so many points.
+    /// A window of so many points; it starts empty.
     ///
     /// # Errors
     /// When it is not from 3 to 65,535 points.
     pub fn with_window(self, points: usize) -> Result<Self> {
         Sliding::new(points, self.settings.feed.scaling)?;
-        Ok(self.with(|settings| {
+        Ok(self.anew(|settings| {
             settings.feed.window = points;
             settings.critical = grubbs::critical(points);
         }))
+    }
+
+    /// What kind of series it is; the window starts empty. Unless told otherwise, counters are recognised
+    /// by the own rules, and are nothing special for [`skyline`](Self::skyline).
+    #[must_use]
+    pub fn with_kind(self, kind: Kind) -> Self {
+        self.anew(|settings| settings.feed.kind = kind)
+    }
+
+    /// Takes a seasonal baseline off before the vote; the window starts empty. The baseline is learned as
+    /// points come; a verdict takes one day of history first.
+    #[must_use]
+    pub fn with_seasonality(self, seasonality: Seasonality) -> Self {
+        self.anew(|settings| settings.feed.seasonality = Some(seasonality))
+    }
+
+    /// See [`set_consensus`](Self::set_consensus).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_consensus(mut self, share: f64) -> Result<Self> {
+        self.set_consensus(share)?;
+        Ok(self)
     }
 
     /// The share of the able tests that must vote yes. Not for [`skyline`](Self::skyline), which has
@@ -156,62 +200,96 @@ impl SigmaEnsemble {
     ///
     /// # Errors
     /// When it is not above 0 and at most 1.
-    pub fn with_consensus(self, share: f64) -> Result<Self> {
+    pub fn set_consensus(&mut self, share: f64) -> Result<()> {
         if !(share > 0.0 && share <= 1.0) {
             return Err(Error::invalid("consensus", "must be above 0 and at most 1", share));
         }
-        Ok(self.with(|settings| settings.consensus = share))
+        self.set(|settings| settings.consensus = share);
+        Ok(())
+    }
+
+    /// See [`set_rarity`](Self::set_rarity).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_rarity(mut self, probability: f64) -> Result<Self> {
+        self.set_rarity(probability)?;
+        Ok(self)
     }
 
     /// How rare a deviation must be for an alarm: its probability, at a point where nothing is wrong.
     ///
     /// # Errors
     /// When it is not above 0 and at most 0.01.
-    pub fn with_rarity(self, probability: f64) -> Result<Self> {
+    pub fn set_rarity(&mut self, probability: f64) -> Result<()> {
         if !(probability > 0.0 && probability <= 0.01) {
             return Err(Error::invalid("rarity", "must be above 0 and at most 0.01", probability));
         }
-        Ok(self.with(|settings| settings.rarity = probability))
+        self.set(|settings| settings.rarity = probability);
+        Ok(())
     }
 
-    /// Takes a seasonal baseline off before the vote. It is learned as points come; a verdict takes one
-    /// day of history first.
+    /// See [`set_lateness`](Self::set_lateness).
     #[must_use]
-    pub fn with_seasonality(self, seasonality: Seasonality) -> Self {
-        self.with(|settings| settings.feed.seasonality = Some(seasonality))
+    pub fn with_lateness(mut self, lateness: Duration) -> Self {
+        self.set_lateness(lateness);
+        self
     }
 
     /// Inserts points that come up to this much later than the newest; 0 unless told otherwise. That
     /// costs as much as a window. They get no verdict; later ones are counted and refused.
-    #[must_use]
-    pub fn with_lateness(self, lateness: Duration) -> Self {
+    pub fn set_lateness(&mut self, lateness: Duration) {
         let lateness = i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX);
-        self.with(|settings| settings.feed.lateness = lateness)
+        self.set(|settings| settings.feed.lateness = lateness);
+    }
+
+    /// See [`set_duplicates`](Self::set_duplicates).
+    #[must_use]
+    pub fn with_duplicates(mut self, duplicates: Duplicates) -> Self {
+        self.set_duplicates(duplicates);
+        self
     }
 
     /// What becomes of a second point at the same time; it gets no verdict.
-    #[must_use]
-    pub fn with_duplicates(self, duplicates: Duplicates) -> Self {
-        self.with(|settings| settings.feed.duplicates = duplicates)
+    pub fn set_duplicates(&mut self, duplicates: Duplicates) {
+        self.set(|settings| settings.feed.duplicates = duplicates);
     }
 
-    /// Refuses verdicts while the points span less than this.
+    /// See [`set_full_duration`](Self::set_full_duration).
     #[must_use]
-    pub fn with_full_duration(self, duration: Duration) -> Self {
-        self.with(|settings| settings.full = Some(duration))
+    pub fn with_full_duration(mut self, duration: Duration) -> Self {
+        self.set_full_duration(Some(duration));
+        self
+    }
+
+    /// Refuses verdicts while the points span less than this; `None` unless told otherwise.
+    pub fn set_full_duration(&mut self, duration: Option<Duration>) {
+        self.set(|settings| settings.full = duration);
+    }
+
+    /// See [`set_namespace`](Self::set_namespace).
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.set_namespace(namespace);
+        self
     }
 
     /// Names the series, for tests that are not for all.
-    #[must_use]
-    pub fn with_namespace(self, namespace: impl Into<String>) -> Self {
+    pub fn set_namespace(&mut self, namespace: impl Into<String>) {
         let namespace = namespace.into();
-        self.with(|settings| settings.namespace = namespace)
+        self.set(|settings| settings.namespace = namespace);
+    }
+
+    /// See [`add_test`](Self::add_test).
+    #[must_use]
+    pub fn with_test(mut self, test: impl SeriesTest + 'static) -> Self {
+        self.add_test(test);
+        self
     }
 
     /// One test more.
-    #[must_use]
-    pub fn with_test(self, test: impl SeriesTest + 'static) -> Self {
-        self.with(|settings| settings.tests.push(Arc::new(test)))
+    pub fn add_test(&mut self, test: impl SeriesTest + 'static) {
+        self.set(|settings| settings.tests.push(Arc::new(test)));
     }
 
     /// The series as it was taken in.
@@ -232,7 +310,7 @@ impl SigmaEnsemble {
     /// # Errors
     /// [`Refusal::Stale`] when it is, [`Refusal::Empty`] when there is no point.
     pub fn check_freshness(&self, now: Timestamp) -> Result<(), Refusal> {
-        let newest = self.memory.feed.window().newest().ok_or(Refusal::Empty)?;
+        let newest = self.memory.feed.newest().ok_or(Refusal::Empty)?;
         fresh(newest, now)
     }
 
@@ -261,7 +339,8 @@ impl SigmaEnsemble {
         let (scale, _) = self.settings.deviations(&self.memory)?;
         let (lower, upper) = self.memory.calibration.bounds(scale, self.settings.rarity / 2.0);
         let baseline = self.memory.feed.baseline();
-        Some(NormalRange { lower: lower + baseline, upper: upper + baseline, baseline })
+        let per_second = self.memory.feed.is_counter();
+        Some(NormalRange { lower: lower + baseline, upper: upper + baseline, baseline, per_second })
     }
 
     /// The votes on the newest point of a whole series, as of `now`, from nothing but that series: its
@@ -288,7 +367,7 @@ impl SigmaEnsemble {
         Ok(guarded.map(|()| {
             let mut calibration = Calibration::default();
             let scale = Scale::of(&series);
-            let deviations = (self.settings.rules == Rules::Own).then(|| {
+            let deviations = (self.settings.preset == Preset::Own).then(|| {
                 calibration.start(values, scale);
                 supported(calibration.judge(scale, series.last(), series.tail()))
             });
@@ -321,26 +400,34 @@ impl SigmaEnsemble {
         })
     }
 
-    /// Takes a point in, and says what became of it. The tails are not touched.
+    /// Takes a point in, and says what became of it. The tails are not touched, unless they are those of
+    /// another kind of series.
     #[inline]
     fn take(&mut self, point: &Point) -> Result<(), Refusal> {
-        let memory = &mut self.memory;
-        let before = memory.feed.window().len();
-        let last = if before == 0 { f64::NAN } else { memory.feed.window().last() };
-        match memory.feed.take(point, &self.settings.feed) {
-            Taken::Newest => {
-                let same = memory.feed.window().last() == last && memory.feed.window().len() >= before;
-                memory.same = if same { memory.same + 1 } else { 1 };
-                Ok(())
-            }
-            Taken::Late => Err(Refusal::Late),
-            Taken::Duplicate => Err(Refusal::Duplicate),
-            Taken::NotFinite => Err(Refusal::NotFinite),
-            Taken::Aside => Err(match memory.feed.hours_known() {
-                Some(hours) if hours < 24 => Refusal::TooShort { have: hours as u64, need: 24 },
-                _ => Refusal::TooShort { have: memory.feed.window().len() as u64, need: Self::LEAST as u64 },
-            }),
+        let SigmaMemory { feed, calibration, same } = &mut self.memory;
+        let (before, was_counter, inserted) =
+            (feed.window().len(), feed.is_counter(), feed.report().inserted);
+        let last = if before == 0 { f64::NAN } else { feed.window().last() };
+        let taken = feed.take(point, &self.settings.feed);
+        if feed.is_counter() != was_counter {
+            *calibration = Calibration::default();
         }
+        match taken {
+            Ok(()) => {
+                let is_same = feed.window().last() == last && feed.window().len() >= before;
+                *same = if is_same { *same + 1 } else { 1 };
+            }
+            Err(Refusal::NotFinite) => {}
+            Err(Refusal::Late | Refusal::Duplicate) => {
+                let keeps = self.settings.feed.duplicates == Duplicates::KeepFirst;
+                if feed.report().inserted > inserted || !keeps {
+                    // The window is not the one any more in which the newest point was judged.
+                    self.told = None;
+                }
+            }
+            Err(_) => self.told = None,
+        }
+        taken
     }
 
     /// Learns how large the newest point's deviations are.
@@ -351,24 +438,26 @@ impl SigmaEnsemble {
         self.memory.calibration.learn(deviations, is_rare);
     }
 
-    /// Rarity is measured from the first points that a verdict takes.
+    /// Rarity is measured from the first points that a verdict takes. The newest point is judged by what
+    /// is known of it now.
     #[inline]
     fn prepare(&mut self) {
         let memory = &mut self.memory;
         let window = memory.feed.window();
-        if self.settings.rules == Rules::Own
+        if self.settings.preset == Preset::Own
             && !memory.calibration.is_ready()
             && window.len() >= self.settings.least()
         {
             memory.calibration.start(&values_of(window), Scale::of(window));
         }
+        self.told = Some(memory.calibration);
     }
 }
 
 /// The ensemble with its own rules.
 impl Default for SigmaEnsemble {
     fn default() -> Self {
-        Self::new(Rules::Own)
+        Self::new(Preset::Own)
     }
 }
 
@@ -396,43 +485,21 @@ impl Detector<Point> for SigmaEnsemble {
         verdict
     }
 
+    /// The newest point, which was learned already, is explained as it was judged. Another second point at
+    /// a time is refused.
     fn explain(&self, x: &Point) -> Result<Explanation, Refusal> {
         let mut with = self.clone();
-        with.take(x)?;
-        with.prepare();
-        let SigmaAssessment { ballots, verdict } = with.assess()?;
-        let baseline = with.memory.feed.baseline();
-        let value = with.memory.feed.window().last() + baseline;
-        let mut evidence: Vec<Evidence> =
-            ballots.iter().map(|ballot| evidence_of(ballot, baseline)).collect();
-        let Some(NormalRange { lower, upper, .. }) = with.normal_range() else {
-            let carrier = strongest(&ballots);
-            return Ok(Explanation {
-                carried_by: carrier.into(),
-                evidence,
-                counterfactual: None,
-                change: None,
-            });
-        };
-        evidence.insert(
-            0,
-            Evidence {
-                statistic: "value".into(),
-                actual: value,
-                expected: Some(with.memory.feed.window().median() + baseline),
-                lower: Some(lower),
-                upper: Some(upper),
-                exceeded: verdict.anomalous,
-                p_value: verdict.p_value,
-            },
-        );
-        let counterfactual = verdict.anomalous.then(|| Counterfactual {
-            statistic: "value".into(),
-            above: (value < lower).then_some(lower),
-            below: (value > upper).then_some(upper),
-        });
-        let counterfactual = counterfactual.filter(|quiet| quiet.above.or(quiet.below).is_some());
-        Ok(Explanation { carried_by: "value".into(), evidence, counterfactual, change: None })
+        match self.memory.feed.again(x) {
+            Some(taken) => {
+                taken?;
+                with.memory.calibration = self.told.ok_or(Refusal::Duplicate)?;
+            }
+            None => {
+                with.take(x)?;
+                with.prepare();
+            }
+        }
+        Ok(explanation(&with.assess()?, with.memory.feed(), with.normal_range()))
     }
 }
 
@@ -445,7 +512,7 @@ impl Footprint for SigmaEnsemble {
 impl Persist for SigmaEnsemble {
     type Memory = SigmaMemory;
     const KIND: &'static str = "sigma";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
     fn memory(&self) -> impl Serialize {
         &self.memory
@@ -459,6 +526,7 @@ impl Persist for SigmaEnsemble {
             return Err(Error::invalid("sigma memory", rule, "another"));
         }
         self.memory = memory;
+        self.told = None;
         Ok(())
     }
 }

@@ -86,6 +86,10 @@ impl Seasonal {
         }
     }
 
+    pub(crate) fn kind(&self) -> Seasonality {
+        self.kind
+    }
+
     /// How many hours of the day it knows.
     pub(crate) fn known(&self) -> usize {
         self.day.iter().filter(|level| level.visits > 0).count()

@@ -2,7 +2,7 @@
 
 use super::ballot::{Abstention, Ballot, SeriesTest, Vote};
 use super::memory::SigmaMemory;
-use super::settings::{Rules, Settings};
+use super::settings::{Preset, Settings};
 use super::{
     first_hour_average, grubbs, histogram_bins, ks_test, least_squares, mean_subtraction_cumulation,
     median_absolute_deviation, skyline, stddev_from_average, stddev_from_moving_average,
@@ -31,7 +31,7 @@ impl Settings {
     /// How far the newest point is off, as of what was learned before it.
     #[inline]
     pub(super) fn deviations(&self, memory: &SigmaMemory) -> Option<(Scale, [Deviation; 2])> {
-        if self.rules == Rules::Skyline || !memory.calibration.is_ready() {
+        if self.preset == Preset::Skyline || !memory.calibration.is_ready() {
             return None;
         }
         let window = memory.feed.window();
@@ -74,7 +74,7 @@ impl Settings {
     #[inline]
     fn nine<S: Statistics>(&self, series: &S, subject: Subject, x: f64) -> [Ballot; 9] {
         let critical = self.critical(series.len());
-        if self.rules == Rules::Skyline {
+        if self.preset == Preset::Skyline {
             return skyline::votes(series, critical);
         }
         [
