@@ -569,6 +569,98 @@ fn a_test_that_cannot_tell_is_no_evidence() {
     }
 }
 
+/// The original votes on one point and on two, though its guards want a hundred for a verdict.
+#[test]
+fn a_series_of_one_or_two_points_is_judged_as_by_the_original() {
+    let one = "yes no no no no abstain no no no"; // the only bin, and nothing before it
+    let high = "no no no no no yes no no no"; // the largest value is in no bin; the other one has no spread
+    let low = "yes no no no no yes no no no"; // the smallest value is in the first bin
+    let same = "yes no no no no no no no no";
+    let cases: [(&[f64], &str); 5] =
+        [(&[7.0], one), (&[0.0], one), (&[1.0, 2.0], high), (&[2.0, 1.0], low), (&[2.0, 2.0], same)];
+    for (values, expected) in cases {
+        let mut live = SigmaEnsemble::skyline();
+        let times: Vec<Timestamp> = (0..values.len()).map(minute).collect();
+        let now = times[values.len() - 1];
+        let judged = times.iter().zip(values).map(|(&time, &x)| live.step(&Point::new(time, x))).last();
+        let short = Refusal::TooShort { have: values.len() as u64, need: 100 };
+        assert_eq!(judged, Some(Err(short)));
+        let whole = live.assess_series(&times, values, now).unwrap();
+        assert_eq!(whole, Err(short));
+        for ballots in [live.ballots(), live.vote_on_series(&times, values, now).unwrap()] {
+            let votes = ballots.iter().map(|ballot| match ballot.vote {
+                Vote::Yes => "yes",
+                Vote::No => "no",
+                Vote::Abstain(_) => "abstain",
+            });
+            assert_eq!(votes.collect::<Vec<_>>().join(" "), expected, "{values:?}");
+        }
+    }
+}
+
+/// The median of values, and the median of their distances from it, by sorting.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len();
+    if n % 2 == 1 { sorted[n / 2] } else { (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0 }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+
+    /// From nothing but the values of the window.
+    #[test]
+    fn mad_judges_as_it_is_defined(values in values(), window in 3..150usize, reach in 0.5..9.0f64) {
+        let mut mad = Mad::default().with_window(window).unwrap().with_reach(reach).unwrap();
+        for i in 0..values.len() {
+            let judged = mad.step(&Point::new(minute(i), values[i]));
+            let held = &values[(i + 1).saturating_sub(window)..=i];
+            let need = window.min(Mad::LEAST);
+            if held.len() < need {
+                let short = Refusal::TooShort { have: held.len() as u64, need: need as u64 };
+                prop_assert_eq!(judged, Err(short));
+                continue;
+            }
+            let middle = median(held.iter().copied());
+            let deviation = median(held.iter().map(|x| (x - middle).abs()));
+            let verdict = judged.unwrap();
+            let off = (values[i] - middle).abs();
+            if deviation > 0.0 {
+                prop_assert_eq!(verdict.anomalous, off > reach * (1.4826 * deviation));
+                let score = if off == 0.0 { 0.0 } else { (off / (1.4826 * deviation)).min(1e9) };
+                prop_assert_eq!(verdict.score, score);
+            } else {
+                prop_assert!(off > 0.0 || !verdict.anomalous);
+            }
+        }
+    }
+
+    /// What is voted where it matters is what is voted when everything is shown.
+    #[test]
+    fn a_verdict_is_what_its_votes_and_its_rarity_come_to(values in values(), window in 20..150usize) {
+        let with = |ensemble: SigmaEnsemble| ensemble.with_window(window).unwrap().with_kind(Kind::Gauge);
+        let mut own = with(SigmaEnsemble::default()).with_rarity(1e-3).unwrap().with_consensus(0.3).unwrap();
+        let mut skyline = with(SigmaEnsemble::skyline());
+        for (i, &value) in values.iter().enumerate() {
+            let point = Point::new(minute(i), value);
+            if let Ok(verdict) = own.step(&point) {
+                let explanation = own.explain(&point).unwrap();
+                let votes = explanation.evidence.iter().filter(|evidence| evidence.statistic != "value");
+                let yes = votes.clone().filter(|evidence| evidence.exceeded).count() as f64;
+                let agreed = yes >= 0.3 * votes.count() as f64;
+                let p = verdict.p_value.unwrap();
+                prop_assert_eq!(verdict.anomalous, agreed && p <= 1e-3);
+                prop_assert_eq!(verdict.score, -p.log10());
+            }
+            if let Ok(verdict) = skyline.step(&point) {
+                let against = skyline.ballots().iter().filter(|ballot| ballot.vote == Vote::No).count();
+                prop_assert_eq!(verdict.anomalous, against <= 3);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_change_of_clocks_is_nothing() {
     let zone = Tz::Europe__Berlin;
