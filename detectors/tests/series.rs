@@ -760,6 +760,11 @@ fn a_memory_that_no_series_leaves_is_refused() {
         ("/feed/form", counter(minute(119), json!(null), -1.0)),
         ("/feed/form", json!({"Watched": {"last": 1e200, "steps": 0, "growing": 0}})),
         ("/feed/form", json!({"Watched": {"last": 1.0, "steps": 3, "growing": 4}})),
+        (
+            "/feed/form",
+            json!({"Counter": {"last": [i64::MIN, 1.0], "fallen": [minute(119).millis(), 0.5], "fastest": 1.0, "since": 20}}),
+        ),
+        ("/feed/patience", json!(0)),
         ("/feed/newest", json!(null)),
         ("/feed/newest", json!([minute(60).millis(), 1.0])),
         ("/feed/newest", json!([i64::MAX, 1.0])),

@@ -95,7 +95,7 @@ impl Watch {
     fn step(&mut self, value: f64) {
         let is_up = value >= self.last && self.last >= 0.0;
         let steps = if is_up { self.steps.saturating_add(1) } else { 0 };
-        let growing = if is_up { self.growing + u32::from(value > self.last) } else { 0 };
+        let growing = if is_up { self.growing.saturating_add((value > self.last).into()) } else { 0 };
         *self = Watch { last: value, steps, growing: growing.min(steps) };
     }
 
@@ -267,8 +267,7 @@ impl Feed {
                 let before = *counter;
                 match counter.step(now, rules.kind == Kind::Counter, &mut self.report) {
                     Step::Rate(rate) => self.enter((now.0, rate)),
-                    Step::Reset => Err(Refusal::Reset),
-                    Step::Fell => Err(Refusal::Fell),
+                    Step::Refused(refusal) => Err(refusal),
                     Step::NoCounter => self.become_gauge(&before, now),
                 }
             }
@@ -301,13 +300,15 @@ impl Feed {
         };
         self.form = Form::Counter(counter);
         let entered = self.start_anew(rates);
-        if counter.fallen.is_some() { Err(Refusal::Reset) } else { entered }
+        counter.refusal().map_or(entered, Err)
     }
 
     /// Fills the window with other points. Says what became of the last.
     fn start_anew(&mut self, points: Vec<(i64, f64)>) -> Result<(), Refusal> {
         self.window.clear();
-        points.into_iter().fold(Err(Refusal::Empty), |_, point| self.enter(point))
+        let mut entered = Err(Refusal::Empty);
+        points.into_iter().for_each(|point| entered = self.enter(point));
+        entered
     }
 
     /// What was taken for a counter is none. The values before are those that it grew by since; where a
@@ -345,9 +346,12 @@ impl Feed {
         let since = readings.len().saturating_sub(steps as usize + 1);
         let rate = |pair: &[(i64, f64)]| Some((pair[1].0, growth(pair[0], pair[1])?));
         let rates: Vec<(i64, f64)> = readings[since..].windows(2).filter_map(rate).collect();
-        counter.fastest = rates.iter().map(|rate| rate.1).fold(0.0, f64::max);
-        self.form = Form::Counter(counter);
-        self.window.refill(&rates);
+        // After a gap there may be none, and late points may lie between.
+        if rates.last().is_some_and(|rate| rate.0 == now.0) {
+            counter.fastest = rates.iter().map(|rate| rate.1).fold(0.0, f64::max);
+            self.form = Form::Counter(counter);
+            self.window.refill(&rates);
+        }
         Ok(())
     }
 
@@ -427,6 +431,7 @@ impl Feed {
             && may_be
             && is_newest
             && is_form
+            && self.patience >= PATIENCE
             && self.baseline.abs() <= LARGEST
             && self.report.is_valid()
             && self.window.is_valid(rules.window, rules.scaling)

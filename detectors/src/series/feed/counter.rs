@@ -1,7 +1,9 @@
 //! Counters: series that only grow, until they start anew.
 
 use super::FeedReport;
+use crate::contract::Refusal;
 use crate::series::point::LARGEST;
+use peak_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What kind of series it is.
@@ -34,10 +36,9 @@ pub(crate) fn growth(from: (i64, f64), to: (i64, f64)) -> Option<f64> {
 pub(super) enum Step {
     /// It grew by so much a second.
     Rate(f64),
-    /// It shows no more than it can have counted since the reading before: it started anew.
-    Reset,
-    /// It fell, and shows more than that.
-    Fell,
+    /// It fell: a [`Refusal::Reset`] when it shows no more than it can have counted since the reading
+    /// before, a [`Refusal::Fell`] otherwise.
+    Refused(Refusal),
     /// It fell as no counter does.
     NoCounter,
 }
@@ -128,7 +129,12 @@ impl Counter {
             return Step::NoCounter;
         }
         self.fallen = Some(now);
-        if is_start { Step::Reset } else { Step::Fell }
+        Step::Refused(if is_start { Refusal::Reset } else { Refusal::Fell })
+    }
+
+    /// What the newest reading is called when it is less than before.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.fallen.map(|fallen| if self.is_start(fallen) { Refusal::Reset } else { Refusal::Fell })
     }
 
     /// Whether all that is shown can have been counted since the last reading.
@@ -156,7 +162,7 @@ impl Counter {
         for &now in &readings[1..] {
             match counter.step(now, false, &mut counted) {
                 Step::Rate(rate) => rates.push((now.0, rate)),
-                Step::Reset | Step::Fell => fell += 1,
+                Step::Refused(_) => fell += 1,
                 Step::NoCounter => return None,
             }
         }
@@ -169,7 +175,8 @@ impl Counter {
 
     /// Whether it could have come about by reading one whose newest reading is at a time.
     pub(super) fn is_valid(&self, newest: i64, largest: f64) -> bool {
-        let is_usable = |reading: (i64, f64)| reading.1.abs() < largest;
+        let is_usable =
+            |(time, value): (i64, f64)| Timestamp::from_millis(time).is_ok() && value.abs() < largest;
         let in_order = self.fallen.is_none_or(|fallen| self.last.0 < fallen.0 && fallen.1 < self.last.1);
         self.fallen.unwrap_or(self.last).0 == newest
             && in_order
@@ -183,6 +190,9 @@ impl Counter {
 mod tests {
     use super::*;
 
+    const RESET: Step = Step::Refused(Refusal::Reset);
+    const FELL: Step = Step::Refused(Refusal::Fell);
+
     /// What each of these readings, a second apart, tells of a counter.
     fn told(values: &[f64], must_be: bool) -> Vec<Step> {
         let mut counter = Counter::new((0, values[0]));
@@ -195,22 +205,22 @@ mod tests {
     fn the_reading_after_a_fall_tells_what_it_was() {
         let ten = Step::Rate(10.0);
         // It started anew, twice within three readings; the second time it had counted to more than half.
-        assert_eq!(told(&[980.0, 990.0, 4.0, 14.0], false), [ten, Step::Reset, ten]);
-        assert_eq!(told(&[0.0, 10.0, 20.0, 30.0, 20.0, 30.0], false)[3..], [Step::Reset, ten]);
+        assert_eq!(told(&[980.0, 990.0, 4.0, 14.0], false), [ten, RESET, ten]);
+        assert_eq!(told(&[0.0, 10.0, 20.0, 30.0, 20.0, 30.0], false)[3..], [RESET, ten]);
         // A zero between two large values.
-        assert_eq!(told(&[980.0, 990.0, 0.0, 1_010.0, 1_020.0], false), [ten, Step::Reset, ten, ten]);
+        assert_eq!(told(&[980.0, 990.0, 0.0, 1_010.0, 1_020.0], false), [ten, RESET, ten, ten]);
         // A value from before the last one.
-        assert_eq!(told(&[980.0, 990.0, 985.0, 1_010.0], false), [ten, Step::Fell, ten]);
+        assert_eq!(told(&[980.0, 990.0, 985.0, 1_010.0], false), [ten, FELL, ten]);
         // A small fall from which it goes on.
-        assert_eq!(told(&[980.0, 990.0, 950.0, 960.0], false), [ten, Step::Fell, ten]);
+        assert_eq!(told(&[980.0, 990.0, 950.0, 960.0], false), [ten, FELL, ten]);
         // Restarts at every reading.
-        assert_eq!(told(&[980.0, 990.0, 9.0, 7.0, 4.0, 14.0], false)[1..4], [Step::Reset; 3]);
+        assert_eq!(told(&[980.0, 990.0, 9.0, 7.0, 4.0, 14.0], false)[1..4], [RESET; 3]);
     }
 
     #[test]
     fn what_falls_as_no_counter_does_is_none_unless_it_must_be() {
         assert_eq!(told(&[1e3, 1_010.0, 500.0, 510.0], false)[1], Step::NoCounter);
-        assert_eq!(told(&[1e3, 1_010.0, 500.0, 510.0], true)[1..], [Step::Fell, Step::Rate(10.0)]);
+        assert_eq!(told(&[1e3, 1_010.0, 500.0, 510.0], true)[1..], [FELL, Step::Rate(10.0)]);
         assert_eq!(told(&[1e3, 1_010.0, -5.0], false)[1], Step::NoCounter);
         let twice = [1e3, 1_010.0, 1_005.0, 1_020.0, 1_015.0];
         assert_eq!(told(&twice, false)[3], Step::NoCounter);
