@@ -607,7 +607,61 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(30))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Counters that start anew, show too little, are cleared or end; gaps of months, late points.
+    #[test]
+    fn a_series_of_any_kind_is_restored_at_any_time(
+        pieces in prop::collection::vec((0..8u8, 1..40usize, 0.1..50.0f64, any::<u16>()), 1..25),
+        long in prop::option::of(900..1_300usize),
+        window in 3..130usize,
+    ) {
+        let own = || SigmaEnsemble::default().with_window(window).unwrap().with_lateness(MINUTE * 5);
+        let seasonality = Seasonality::Weekly(Tz::Europe__Berlin);
+        let fresh = [
+            own(),
+            own().with_kind(Kind::Counter),
+            own().with_seasonality(seasonality).with_duplicates(Duplicates::Add),
+            own().with_kind(Kind::Counter).with_seasonality(seasonality),
+        ];
+        let mut live = fresh.clone();
+        let (mut time, mut shown) = (0, 100.0);
+        let mut step = |live: &mut [SigmaEnsemble; 4], minutes: i64, value: f64| {
+            time += minutes * 60_000;
+            let point = Point::new(at(time), value);
+            for detector in live {
+                let judged = detector.judge(&point);
+                let stepped = detector.step(&point);
+                assert_eq!(format!("{judged:?}"), format!("{stepped:?}"));
+                assert!(stepped.is_err() || detector.explain(&point).is_ok());
+            }
+        };
+        for (number, &(kind, length, size, seed)) in pieces.iter().enumerate() {
+            let length = long.filter(|_| number == 0).unwrap_or(length);
+            for i in 0..length {
+                let up = size * (1.5 + noise(i + usize::from(seed)));
+                match kind {
+                    0..=2 => shown += up,
+                    3 if i == 0 => shown = up,
+                    4 if i == 0 => shown *= 0.99,
+                    5 if i == 0 => shown *= 0.4,
+                    6 => shown = (shown + 40.0 * (up - 1.5 * size)).max(0.0),
+                    _ => {}
+                }
+                let value = if kind == 7 && i == 1 { 0.0 } else { shown };
+                let minutes = if kind == 2 && i == 0 { 80_000 } else { 1 };
+                step(&mut live, minutes, value);
+                if seed % 5 == 0 && i % 7 == 3 {
+                    step(&mut live, -2, value);
+                    step(&mut live, 2, value);
+                }
+            }
+            for (fresh, live) in fresh.iter().zip(&mut live) {
+                let again = restored(live, fresh.clone());
+                *live = again;
+            }
+        }
+    }
 
     /// From nothing but the values of the window.
     #[test]

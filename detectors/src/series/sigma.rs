@@ -12,7 +12,9 @@
 //!   hides a small shift. Besides the consensus, a point must be as rare as stated
 //!   ([`with_rarity`](SigmaEnsemble::with_rarity)) by how large deviations have been in this very
 //!   series, so that heavy-tailed series do not alarm all the time. Counters are recognised and become
-//!   rates.
+//!   rates; what kind of series it is can be [declared](SigmaEnsemble::with_kind).
+//!
+//! The window holds the point in question, as in the original, so that short windows find less.
 
 mod assessment;
 mod ballot;

@@ -38,7 +38,8 @@ pub type Rows = KeyMap<Row>;
 ///
 /// ```
 /// use peak_core::{Schema, Tz};
-/// use peak_detectors::{Classic, Peak, Weights};
+/// use peak_detectors::classic::Weights;
+/// use peak_detectors::{Classic, Peak};
 ///
 /// let rule = Classic::new(&Schema::file_types(), Tz::America__New_York)
 ///     .with_floor("task.severity", "malicious", 90)?
