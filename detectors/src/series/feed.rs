@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// What becomes of a second point at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Duplicates {
     /// The first one stays.
     #[default]

@@ -88,7 +88,7 @@ use std::time::Duration;
 /// use peak_detectors::SigmaEnsemble;
 ///
 /// let read = |text| serde_json::from_str::<SigmaEnsemble>(text);
-/// let requests = read(r#"{"window": 288, "kind": "counter", "rarity": 1e-6}"#).unwrap();
+/// let requests = read(r#"{"kind": "counter", "seasonality": {"weekly": "Europe/Berlin"}}"#).unwrap();
 /// let mut hourly = read(r#"{"preset": "skyline", "window": 168}"#).unwrap();
 /// hourly.set_namespace("requests.hourly"); // a setting of a running detector: nothing is forgotten
 /// assert!(read(r#"{"rarity": 0.5}"#).is_err() && read(r#"{"windows": 288}"#).is_err());
@@ -501,7 +501,7 @@ impl Detector<Point> for SigmaEnsemble {
                 with.prepare();
             }
         }
-        Ok(explanation(&with.assess()?, with.memory.feed(), with.normal_range()))
+        Ok(explanation(&with.assess()?, &with.memory.feed, with.normal_range()))
     }
 }
 

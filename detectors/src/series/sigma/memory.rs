@@ -16,10 +16,6 @@ pub struct SigmaMemory {
 impl SigmaMemory {
     /// # Panics
     /// Never: the window of the rules was checked when it was set.
-    pub(super) fn feed(&self) -> &Feed {
-        &self.feed
-    }
-
     pub(super) fn new(rules: &FeedRules) -> Self {
         let feed = Feed::new(rules).expect("a window that was checked");
         SigmaMemory { feed, calibration: Calibration::default(), same: 0 }
