@@ -472,6 +472,19 @@ fn what_was_just_learned_can_still_be_explained() {
     check(Mad::double().with_kind(Kind::Counter));
 }
 
+/// Of a gauge, of a counter, and as Skyline has it.
+#[test]
+fn a_series_takes_sixteen_bytes_a_point_and_a_kilobyte() {
+    let most = 16 * SigmaEnsemble::WINDOW + 1_024;
+    for mut ensemble in [SigmaEnsemble::default(), SigmaEnsemble::skyline()] {
+        (0..2_000).for_each(|i| ensemble.learn(&Point::new(minute(i), noise(i))));
+        assert!(ensemble.bytes() <= most, "{} > {most}", ensemble.bytes());
+    }
+    let mut counter = SigmaEnsemble::default();
+    counting(&mut counter, 2_000, 0.0);
+    assert!(counter.feed().is_counter() && counter.bytes() <= most, "{} > {most}", counter.bytes());
+}
+
 #[test]
 fn settings_of_a_running_detector_forget_nothing() {
     let mut ensemble = SigmaEnsemble::default();
@@ -812,8 +825,9 @@ fn a_memory_that_no_series_leaves_is_refused() {
         ("/feed/form", counter(minute(119), json!([minute(60).millis(), 0.5]), 1.0)),
         ("/feed/form", counter(minute(119), json!([minute(119).millis(), 1e200]), 1.0)),
         ("/feed/form", counter(minute(119), json!(null), -1.0)),
-        ("/feed/form", json!({"Watched": {"last": 1e200, "steps": 0, "growing": 0}})),
-        ("/feed/form", json!({"Watched": {"last": 1.0, "steps": 3, "growing": 4}})),
+        ("/feed/form", json!({"Watched": {"steps": 3, "growing": 4}})),
+        ("/lesson/deviations/0/z", json!(1e300)),
+        ("/lesson/deviations/1/p", json!(-0.5)),
         (
             "/feed/form",
             json!({"Counter": {"last": [i64::MIN, 1.0], "fallen": [minute(119).millis(), 0.5], "fastest": 1.0, "since": 20}}),

@@ -71,7 +71,7 @@ pub(crate) struct FeedRules {
 }
 
 /// What a series is taken for.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Form {
     /// Not known yet; a declared counter before its first reading.
     Unknown,
@@ -80,24 +80,25 @@ enum Form {
     /// Values went up and down as no counter's do. It was taken for one before, and may be again.
     Watched(Watch),
     /// What is looked at is the growth.
-    Counter(Counter),
+    Counter(Box<Counter>),
 }
 
 /// Whether values that fell as no counter's do are those of a counter all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 struct Watch {
-    last: f64,
     /// How many readings in a row have not fallen, and how many of them grew.
     steps: u32,
     growing: u32,
 }
 
 impl Watch {
-    fn step(&mut self, value: f64) {
-        let is_up = value >= self.last && self.last >= 0.0;
-        let steps = if is_up { self.steps.saturating_add(1) } else { 0 };
-        let growing = if is_up { self.growing.saturating_add((value > self.last).into()) } else { 0 };
-        *self = Watch { last: value, steps, growing: growing.min(steps) };
+    fn step(&mut self, before: f64, value: f64) {
+        if value < before || before < 0.0 {
+            *self = Watch::default();
+            return;
+        }
+        self.steps = self.steps.saturating_add(1);
+        self.growing = self.growing.saturating_add((value > before).into());
     }
 
     fn is_counter(&self, patience: u32) -> bool {
@@ -108,6 +109,38 @@ impl Watch {
 /// So many readings in a row must not fall before what was taken for a counter in error is taken for one
 /// again: twice as many after the first time, and after each time.
 const PATIENCE: u32 = 500;
+
+/// A counter's growth takes two readings.
+const FIRST: Refusal = Refusal::TooShort { have: 1, need: 2 };
+
+/// What became of the newest reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Outcome {
+    /// It is the newest of the window.
+    Entered,
+    /// It was, and the window has been changed since.
+    Changed,
+    /// It is the first of a counter.
+    First,
+    /// The hour of its day is not known.
+    Hour,
+    /// The counter started anew,
+    Reset,
+    /// or fell otherwise.
+    Fell,
+}
+
+impl Outcome {
+    fn of(taken: Result<(), Refusal>) -> Self {
+        match taken {
+            Ok(()) => Outcome::Entered,
+            Err(Refusal::Reset) => Outcome::Reset,
+            Err(Refusal::Fell) => Outcome::Fell,
+            Err(Refusal::TooShort { need: 2, .. }) => Outcome::First,
+            Err(_) => Outcome::Hour,
+        }
+    }
+}
 
 /// A series as it arrives: puts points in order, applies the policy for duplicates, turns counters
 /// into rates and takes a seasonal baseline off; the outcome is a [`Sliding`] window.
@@ -121,8 +154,7 @@ pub struct Feed {
     baseline: f64,
     /// The newest reading that was in order: milliseconds and value.
     newest: Option<(i64, f64)>,
-    /// Why that reading is not in the window, if it is not.
-    aside: Option<Refusal>,
+    outcome: Outcome,
     report: FeedReport,
 }
 
@@ -138,7 +170,7 @@ impl Feed {
             seasonal: rules.seasonality.map(|kind| Box::new(Seasonal::new(kind))),
             baseline: 0.0,
             newest: None,
-            aside: None,
+            outcome: Outcome::Entered,
             report: FeedReport::default(),
         })
     }
@@ -194,7 +226,15 @@ impl Feed {
     /// What became of the newest point, which was learned already; `None` of any other point.
     pub(crate) fn again(&self, point: &Point) -> Option<Result<(), Refusal>> {
         let is_newest = self.newest == Some((point.time.millis(), point.value + 0.0));
-        is_newest.then(|| self.aside.map_or(Ok(()), Err))
+        let known = || self.seasonal.as_ref().map_or(0, |seasonal| seasonal.known());
+        is_newest.then(|| match self.outcome {
+            Outcome::Entered => Ok(()),
+            Outcome::Changed => Err(Refusal::Duplicate),
+            Outcome::First => Err(FIRST),
+            Outcome::Hour => Err(Refusal::TooShort { have: known() as u64, need: 24 }),
+            Outcome::Reset => Err(Refusal::Reset),
+            Outcome::Fell => Err(Refusal::Fell),
+        })
     }
 
     /// What arrived.
@@ -217,7 +257,8 @@ impl Feed {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let seasonal = self.seasonal.as_ref().map_or(0, |_| size_of::<Seasonal>() + 192 * 16);
-        self.window.bytes() - size_of::<Sliding>() + size_of::<Self>() + seasonal
+        let counter = if self.is_counter() { size_of::<Counter>() } else { 0 };
+        self.window.bytes() - size_of::<Sliding>() + size_of::<Self>() + seasonal + counter
     }
 
     /// Takes a point in: it is the newest of the window then. Whatever else becomes of it is a refusal; it
@@ -234,21 +275,21 @@ impl Feed {
             Some((newest, _)) if time == newest => Err(self.duplicate(time, value, rules)),
             _ => {
                 self.report.in_order += 1;
-                self.newest = Some((time, value));
-                let taken = self.append((time, value), rules);
-                self.aside = taken.err();
+                let before = self.newest.replace((time, value)).map_or(f64::NAN, |before| before.1);
+                let taken = self.append(before, (time, value), rules);
+                self.outcome = Outcome::of(taken);
                 taken
             }
         }
     }
 
     #[inline]
-    fn append(&mut self, now: (i64, f64), rules: &FeedRules) -> Result<(), Refusal> {
+    fn append(&mut self, before: f64, now: (i64, f64), rules: &FeedRules) -> Result<(), Refusal> {
         match &mut self.form {
             Form::Gauge => self.enter(now),
             Form::Unknown if rules.kind == Kind::Counter => {
-                self.form = Form::Counter(Counter::new(now));
-                Err(Refusal::TooShort { have: 1, need: 2 })
+                self.form = Form::Counter(Box::new(Counter::new(now)));
+                Err(FIRST)
             }
             Form::Unknown => {
                 self.window.push(now.0, now.1);
@@ -259,13 +300,13 @@ impl Feed {
                 }
             }
             Form::Watched(watch) => {
-                watch.step(now.1);
+                watch.step(before, now.1);
                 let watch = *watch;
                 self.enter(now)?;
                 if watch.is_counter(self.patience) { self.become_counter(now, watch.steps) } else { Ok(()) }
             }
             Form::Counter(counter) => {
-                let before = *counter;
+                let before = **counter;
                 match counter.step(now, rules.kind == Kind::Counter, &mut self.report) {
                     Step::Rate(rate) => self.enter((now.0, rate)),
                     Step::Refused(refusal) => Err(refusal),
@@ -299,7 +340,7 @@ impl Feed {
             self.form = Form::Gauge;
             return if self.seasonal.is_some() { self.start_anew(readings) } else { Ok(()) };
         };
-        self.form = Form::Counter(counter);
+        self.form = Form::Counter(Box::new(counter));
         let entered = self.start_anew(rates);
         counter.refusal().map_or(entered, Err)
     }
@@ -315,7 +356,7 @@ impl Feed {
     /// What was taken for a counter is none. The values before are those that it grew by since; where a
     /// season was taken off, they are not known.
     fn become_gauge(&mut self, counter: &Counter, now: (i64, f64)) -> Result<(), Refusal> {
-        self.form = Form::Watched(Watch { last: now.1, steps: 0, growing: 0 });
+        self.form = Form::Watched(Watch::default());
         self.patience = self.patience.saturating_mul(2);
         if self.forgets_season() {
             return self.enter(now);
@@ -340,8 +381,8 @@ impl Feed {
     fn become_counter(&mut self, now: (i64, f64), steps: u32) -> Result<(), Refusal> {
         let mut counter = Counter::new(now);
         if self.forgets_season() {
-            self.form = Form::Counter(counter);
-            return Err(Refusal::TooShort { have: 1, need: 2 });
+            self.form = Form::Counter(Box::new(counter));
+            return Err(FIRST);
         }
         let readings: Vec<(i64, f64)> = self.window.iter().collect();
         let since = readings.len().saturating_sub(steps as usize + 1);
@@ -350,7 +391,7 @@ impl Feed {
         // After a gap there may be none, and late points may lie between.
         if rates.last().is_some_and(|rate| rate.0 == now.0) {
             counter.fastest = rates.iter().map(|rate| rate.1).fold(0.0, f64::max);
-            self.form = Form::Counter(counter);
+            self.form = Form::Counter(Box::new(counter));
             self.window.refill(&rates);
         }
         Ok(())
@@ -371,10 +412,22 @@ impl Feed {
         match rules.duplicates {
             Duplicates::KeepFirst => {}
             _ if self.is_counter() => {}
-            Duplicates::KeepLast => self.window.change(time, |_| value - off),
-            Duplicates::Add => self.window.change(time, |first| first + value),
+            Duplicates::KeepLast => self.change(time, |_| value - off),
+            Duplicates::Add => self.change(time, |first| first + value),
         }
         Refusal::Duplicate
+    }
+
+    fn change(&mut self, time: i64, change: impl Fn(f64) -> f64) {
+        self.window.change(time, change);
+        self.changed();
+    }
+
+    /// The window is not the one any more in which the newest point was judged.
+    fn changed(&mut self) {
+        if self.outcome == Outcome::Entered {
+            self.outcome = Outcome::Changed;
+        }
     }
 
     fn late(&mut self, time: i64, value: f64, rules: &FeedRules) -> Refusal {
@@ -389,13 +442,14 @@ impl Feed {
                     self.report.duplicates += 1;
                     match rules.duplicates {
                         Duplicates::KeepFirst => {}
-                        Duplicates::KeepLast => self.window.change(time, |_| value - baseline),
-                        Duplicates::Add => self.window.change(time, |first| first + value),
+                        Duplicates::KeepLast => self.change(time, |_| value - baseline),
+                        Duplicates::Add => self.change(time, |first| first + value),
                     }
                     return Refusal::Duplicate;
                 }
                 self.report.inserted += 1;
                 self.window.insert(time, value - baseline);
+                self.changed();
             }
             _ => self.report.too_late += 1,
         }
@@ -421,9 +475,9 @@ impl Feed {
             }
             None => of_window.is_none(),
         };
-        let is_form = match self.form {
+        let is_form = match &self.form {
             Form::Unknown | Form::Gauge => true,
-            Form::Watched(Watch { last, steps, growing }) => last.abs() < Point::LIMIT && growing <= steps,
+            Form::Watched(Watch { steps, growing }) => growing <= steps,
             Form::Counter(counter) => {
                 self.newest.is_some_and(|(time, _)| counter.is_valid(time, Point::LIMIT))
             }

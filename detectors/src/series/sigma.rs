@@ -39,6 +39,7 @@ pub use memory::SigmaMemory;
 
 use assessment::{Subject, either, supported};
 use evidence::explanation;
+use memory::Lesson;
 use settings::{Config, Preset, Settings, fresh};
 
 use super::feed::{Duplicates, Feed, FeedRules, Kind, Seasonality};
@@ -99,8 +100,6 @@ use std::time::Duration;
 pub struct SigmaEnsemble {
     settings: Arc<Settings>,
     memory: SigmaMemory,
-    /// The tails by which the newest point was judged, as long as the window is the same.
-    told: Option<Calibration>,
 }
 
 impl SigmaEnsemble {
@@ -137,7 +136,7 @@ impl SigmaEnsemble {
             tests: Vec::new(),
         };
         let memory = SigmaMemory::new(&feed);
-        SigmaEnsemble { settings: Arc::new(settings), memory, told: None }
+        SigmaEnsemble { settings: Arc::new(settings), memory }
     }
 
     /// Votes and decides as the Analyzer of Skyline: bit for bit, where no vote is a near tie.
@@ -158,7 +157,6 @@ impl SigmaEnsemble {
     fn anew(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         self.set(change);
         self.memory = SigmaMemory::new(&self.settings.feed);
-        self.told = None;
         self
     }
 
@@ -339,7 +337,9 @@ impl SigmaEnsemble {
     #[must_use]
     pub fn normal_range(&self) -> Option<NormalRange> {
         let (scale, _) = self.settings.deviations(&self.memory)?;
-        let (lower, upper) = self.memory.calibration.bounds(scale, self.settings.rarity / 2.0);
+        let mut calibration = self.memory.calibration;
+        self.memory.lesson.into_iter().for_each(|lesson| lesson.teach(&mut calibration));
+        let (lower, upper) = calibration.bounds(scale, self.settings.rarity / 2.0);
         let baseline = self.memory.feed.baseline();
         let per_second = self.memory.feed.is_counter();
         Some(NormalRange { lower: lower + baseline, upper: upper + baseline, baseline, per_second })
@@ -402,46 +402,39 @@ impl SigmaEnsemble {
         })
     }
 
-    /// Takes a point in, and says what became of it. The tails are not touched, unless they are those of
-    /// another kind of series.
+    /// Takes a point in, and says what became of it. The tails learn of the point before, unless they are
+    /// those of another kind of series.
     #[inline]
     fn take(&mut self, point: &Point) -> Result<(), Refusal> {
-        let SigmaMemory { feed, calibration, same } = &mut self.memory;
-        let (before, was_counter, inserted) =
-            (feed.window().len(), feed.is_counter(), feed.report().inserted);
+        let SigmaMemory { feed, calibration, same, lesson } = &mut self.memory;
+        let (before, was_counter) = (feed.window().len(), feed.is_counter());
         let last = if before == 0 { f64::NAN } else { feed.window().last() };
         let taken = feed.take(point, &self.settings.feed);
+        if matches!(taken, Err(Refusal::NotFinite | Refusal::Late | Refusal::Duplicate)) {
+            return taken;
+        }
+        if let Some(lesson) = lesson.take() {
+            lesson.teach(calibration);
+        }
         if feed.is_counter() != was_counter {
             *calibration = Calibration::default();
         }
-        match taken {
-            Ok(()) => {
-                let is_same = feed.window().last() == last && feed.window().len() >= before;
-                *same = if is_same { *same + 1 } else { 1 };
-            }
-            Err(Refusal::NotFinite) => {}
-            Err(Refusal::Late | Refusal::Duplicate) => {
-                let keeps = self.settings.feed.duplicates == Duplicates::KeepFirst;
-                if feed.report().inserted > inserted || !keeps {
-                    // The window is not the one any more in which the newest point was judged.
-                    self.told = None;
-                }
-            }
-            Err(_) => self.told = None,
+        if taken.is_ok() {
+            let is_same = feed.window().last() == last && feed.window().len() >= before;
+            *same = if is_same { *same + 1 } else { 1 };
         }
         taken
     }
 
-    /// Learns how large the newest point's deviations are.
+    /// Keeps in mind how large the newest point's deviations are.
     #[inline]
     fn learn_tails(&mut self, deviations: Option<(Scale, [Deviation; 2])>) {
-        let Some((_, deviations)) = deviations else { return };
-        let is_rare = either(deviations) <= self.settings.rarity;
-        self.memory.calibration.learn(deviations, is_rare);
+        let is_rare = |deviations| either(deviations) <= self.settings.rarity;
+        self.memory.lesson =
+            deviations.map(|(_, deviations)| Lesson { deviations, is_rare: is_rare(deviations) });
     }
 
-    /// Rarity is measured from the first points that a verdict takes. The newest point is judged by what
-    /// is known of it now.
+    /// Rarity is measured from the first points that a verdict takes.
     #[inline]
     fn prepare(&mut self) {
         let memory = &mut self.memory;
@@ -452,7 +445,6 @@ impl SigmaEnsemble {
         {
             memory.calibration.start(&values_of(window), Scale::of(window));
         }
-        self.told = Some(memory.calibration);
     }
 }
 
@@ -494,7 +486,7 @@ impl Detector<Point> for SigmaEnsemble {
         match self.memory.feed.again(x) {
             Some(taken) => {
                 taken?;
-                with.memory.calibration = self.told.ok_or(Refusal::Duplicate)?;
+                with.memory.lesson = None;
             }
             None => {
                 with.take(x)?;
@@ -521,14 +513,14 @@ impl Persist for SigmaEnsemble {
     }
 
     fn restore(&mut self, memory: SigmaMemory) -> Result<()> {
-        let SigmaMemory { feed, calibration, same } = &memory;
+        let SigmaMemory { feed, calibration, same, lesson } = &memory;
+        let lesson_fits = lesson.is_none_or(|lesson| calibration.is_ready() && lesson.is_valid());
         let same_fits = *same <= feed.report().in_order;
-        if !(feed.is_valid(&self.settings.feed) && calibration.is_valid() && same_fits) {
+        if !(feed.is_valid(&self.settings.feed) && calibration.is_valid() && same_fits && lesson_fits) {
             let rule = "must be of an ensemble with this window, seasonality and rules";
             return Err(Error::invalid("sigma memory", rule, "another"));
         }
         self.memory = memory;
-        self.told = None;
         Ok(())
     }
 }

@@ -119,12 +119,18 @@ fn sides(z: impl Iterator<Item = f64>, limit: f64) -> [Vec<f64>; 2] {
 }
 
 /// A deviation of a statistic from the median.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Deviation {
     /// In robust standard deviations, signed.
     pub(crate) z: f64,
     /// How likely one as large is.
     pub(crate) p: f64,
+}
+
+impl Deviation {
+    pub(crate) fn is_valid(&self) -> bool {
+        self.z.abs() <= LARGEST_Z && (0.0..=1.0).contains(&self.p)
+    }
 }
 
 /// What is needed to turn a value into a deviation.
