@@ -14,7 +14,7 @@ use damage::{Edit, damaged};
 use envelope::{Section, unwrapped, wrapped};
 use fixture::{day, records, schema, table};
 use libfuzzer_sys::fuzz_target;
-use peak_core::{Grid, Live, LocalTable, Placed, Summary, Timestamp, Tz};
+use peak_core::{Grid, Live, LocalTable, Placed, Timestamp, Tz};
 use peak_detectors::{Budget, Calibrated, Classic, Engine, Peak, Phases, Resumed};
 use std::io::Cursor;
 use std::sync::LazyLock;
