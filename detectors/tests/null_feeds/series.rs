@@ -1,0 +1,161 @@
+//! Series of a point a minute.
+
+use super::Share;
+use super::noise::Random;
+use peak_core::Timestamp;
+use peak_detectors::{Detector, EndReason, Incidents, Mad, News, Point, SigmaEnsemble};
+use std::f64::consts::TAU;
+
+const DAY: usize = 1_440;
+
+#[derive(Debug, Clone, Copy)]
+enum Noise {
+    White,
+    /// Each point is nine tenths of the last, and something new.
+    Autoregressive,
+    /// White, on a wave of three standard deviations, a day long.
+    Daily,
+}
+
+const NOISES: [Noise; 3] = [Noise::White, Noise::Autoregressive, Noise::Daily];
+
+impl Noise {
+    /// Values with a standard deviation of 1, the wave apart.
+    fn draw(self, seed: u64, points: usize) -> Vec<f64> {
+        let (mut random, mut last) = (Random(seed), 0.0);
+        let mut draw = |i: usize| match self {
+            Noise::White => random.normal(),
+            Noise::Autoregressive => {
+                last = 0.9 * last + 0.19f64.sqrt() * random.normal();
+                last
+            }
+            Noise::Daily => 3.0 * (TAU * i as f64 / DAY as f64).sin() + random.normal(),
+        };
+        (0..points).map(&mut draw).collect()
+    }
+}
+
+fn at(i: usize, value: f64) -> Point {
+    Point::new(Timestamp::from_millis(1_700_000_000_000 + 60_000 * i as i64).unwrap(), value)
+}
+
+/// Which points are anomalous; none that is refused.
+fn alarms(mut detector: impl Detector<Point>, values: &[f64]) -> Vec<bool> {
+    let step =
+        |(i, &value): (usize, &f64)| detector.step(&at(i, value)).is_ok_and(|verdict| verdict.anomalous);
+    values.iter().enumerate().map(step).collect()
+}
+
+/// What is told of a series.
+fn told(mut ensemble: SigmaEnsemble, values: &[f64]) -> Vec<News> {
+    let (mut incidents, mut news) = (Incidents::default(), Vec::new());
+    for (i, &value) in values.iter().enumerate() {
+        let (point, normal) = (at(i, value), ensemble.normal_range());
+        news.extend(incidents.observe(&point, ensemble.step(&point), normal));
+    }
+    news
+}
+
+fn opened(news: &[News]) -> usize {
+    news.iter().filter(|news| matches!(news, News::Opened(_))).count()
+}
+
+/// Values with something added at some of them.
+fn with(mut values: Vec<f64>, places: impl IntoIterator<Item = usize>, off: f64) -> Vec<f64> {
+    places.into_iter().for_each(|place| values[place] += off);
+    values
+}
+
+/// Twenty places, far enough apart for incidents of their own.
+fn places() -> impl Iterator<Item = usize> {
+    (0..20).map(|i| 3 * DAY + 400 * i)
+}
+
+/// At a rarity of 1 in 40,000, which is one point of a month of minutes; and they must agree.
+#[test]
+fn the_sigma_ensemble_tells_of_an_incident_a_month_at_most_where_nothing_is_wrong() {
+    for noise in NOISES {
+        let incidents =
+            [1, 2].map(|seed| opened(&told(SigmaEnsemble::default(), &noise.draw(seed, 30 * DAY))));
+        assert!(incidents.iter().sum::<usize>() <= 2, "{noise:?}: {incidents:?}");
+    }
+}
+
+/// Where the tests agree at once, what is said of rarity is what decides.
+#[test]
+fn the_sigma_ensemble_alarms_as_rarely_as_it_is_told_to() {
+    let ensemble = SigmaEnsemble::default().with_rarity(0.01).unwrap().with_consensus(1e-9).unwrap();
+    for noise in [Noise::White, Noise::Daily] {
+        let alarms = alarms(ensemble.clone(), &noise.draw(5, 12 * DAY));
+        alarms[2 * DAY..].iter().copied().collect::<Share>().assert_in(0.3..=2.0, &format!("{noise:?}"));
+    }
+    let consensus = SigmaEnsemble::default().with_rarity(0.01).unwrap();
+    let alarms = alarms(consensus.clone(), &Noise::White.draw(5, 12 * DAY));
+    alarms[2 * DAY..].iter().copied().collect::<Share>().assert_in(0.0..=2.0, "consensus");
+}
+
+#[test]
+fn the_sigma_ensemble_finds_a_spike_each_an_incident() {
+    for (noise, least) in [(Noise::White, 18), (Noise::Autoregressive, 17)] {
+        for off in [8.0, -8.0] {
+            let values = with(noise.draw(6, 9 * DAY), places(), off);
+            let alarms = alarms(SigmaEnsemble::default(), &values);
+            let found = places().filter(|&place| alarms[place]).count();
+            let news = told(SigmaEnsemble::default(), &values);
+            assert!(found >= least && opened(&news) == found, "{noise:?} {off}: {found}, {}", opened(&news));
+            assert!(alarms.iter().filter(|alarm| **alarm).count() <= found + 1, "{noise:?}");
+        }
+    }
+}
+
+#[test]
+fn a_shift_is_one_incident_that_ends_when_it_has_become_normal() {
+    for off in [6.0, -6.0] {
+        let values = with(Noise::White.draw(1, 6 * DAY), 3 * DAY..6 * DAY, off);
+        let news = told(SigmaEnsemble::default(), &values);
+        assert_eq!(opened(&news), 1, "{off}");
+        let Some(News::Closed(incident)) = news.last() else { panic!("still open") };
+        let after = (incident.start.time.millis() - at(3 * DAY, 0.0).time.millis()) / 60_000;
+        assert!(
+            (0..=5).contains(&after) && incident.end.unwrap().1 == EndReason::Adapted,
+            "{off}: {incident:?}"
+        );
+    }
+}
+
+/// Votes of Skyline's tests, a majority of nine of which is needed.
+#[test]
+fn skylines_rules_are_quiet_on_noise_and_find_a_spike() {
+    for noise in [Noise::White, Noise::Daily] {
+        let alarms = alarms(SigmaEnsemble::skyline(), &noise.draw(1, 6 * DAY));
+        alarms.into_iter().collect::<Share>().assert_in(0.0..=0.1, &format!("{noise:?}"));
+    }
+    for (off, band) in [(20.0, 100.0..=100.0), (12.0, 60.0..=95.0), (-12.0, 60.0..=95.0), (6.0, 0.0..=15.0)] {
+        let values = with(Noise::White.draw(2, 9 * DAY), places(), off);
+        let alarms = alarms(SigmaEnsemble::skyline(), &values);
+        places().map(|place| alarms[place]).collect::<Share>().assert_in(band, &format!("{off}"));
+    }
+}
+
+/// Three standard deviations of a normal distribution are 0.27 %, of which a day of minutes tells the
+/// deviation to within three percent.
+#[test]
+fn mad_alarms_on_what_is_beyond_its_reach() {
+    for mad in [Mad::default(), Mad::double()] {
+        let alarms = alarms(mad.with_reach(3.0).unwrap(), &Noise::White.draw(4, 30 * DAY));
+        alarms[DAY..].iter().copied().collect::<Share>().assert_in(0.2..=0.36, "reach 3");
+    }
+    let alarms = alarms(Mad::default(), &Noise::White.draw(4, 30 * DAY));
+    assert_eq!(alarms.into_iter().filter(|alarm| *alarm).count(), 0);
+}
+
+/// Twenty spikes of so many standard deviations, the noise apart, below and above the reach of six.
+#[test]
+fn mad_finds_a_spike_beyond_its_reach() {
+    for (off, least, most) in [(10.0, 20, 20), (-10.0, 20, 20), (6.0, 5, 15), (3.0, 0, 0)] {
+        let values = with(Noise::White.draw(8, 9 * DAY), places(), off);
+        let alarms = alarms(Mad::default(), &values);
+        let found = places().filter(|&place| alarms[place]).count();
+        assert!((least..=most).contains(&found), "{off}: {found}");
+    }
+}
