@@ -118,7 +118,7 @@ fn share_of(said: &[Vec<Said>], is_planted: bool) -> Share {
 
 /// Plants in one of fifty windows of keys from day 20 on.
 fn now_and_then(what: Planted) -> impl Fn(usize, usize) -> Planted {
-    move |day, key| match day >= 20 && (7 * day + 3 * key) % 50 == 0 {
+    move |day, key| match day >= 20 && (7 * day + 3 * key).is_multiple_of(50) {
         true => what,
         false => Planted::Nothing,
     }
@@ -163,7 +163,7 @@ fn the_calibrated_rule_spends_its_budget_per_window_and_no_more() {
 /// are spent. Of the sixteen kinds of four seeds, it was 2.8 to 7.8 %, and 91 to 100 % were found.
 #[test]
 fn the_calibrated_rule_keeps_to_a_false_discovery_rate() {
-    let plant = |day: usize, key: usize| match day >= 20 && (7 * day + 3 * key) % 25 == 0 {
+    let plant = |day: usize, key: usize| match day >= 20 && (7 * day + 3 * key).is_multiple_of(25) {
         true => Planted::Times(6.0),
         false => Planted::Nothing,
     };
