@@ -1,13 +1,13 @@
 //! Matrices from NumPy's files.
 
 use anyhow::{Context, Result, bail};
-use ndarray::{Array1, Array2, Axis};
-use ndarray_npy::{NpzReader, ReadNpyExt};
+use ndarray::{Array, Array1, Array2, Axis, Dimension};
+use ndarray_npy::{NpzReader, ReadNpyError, ReadNpyExt, ReadNpzError, ReadableElement};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Seek};
 use std::path::Path;
 
 /// The most rows that are taken of a labelled matrix.
@@ -22,7 +22,7 @@ pub struct Matrix {
     pub outliers: Option<Vec<bool>>,
 }
 
-/// Reads a `.npy` matrix of `f64`, or the `X` (`f64`) and `y` (`i64`, 1 for an outlier) of a `.npz`.
+/// Reads a `.npy` matrix, or the `X` and `y` (1 or true for an outlier) of a `.npz`, of whatever real numbers.
 ///
 /// Of the latter, rows above [`MOST_ROWS`] are dropped by a permutation of its own seed, the same for
 /// every caller but another than NumPy's; when fewer than ten outliers are left, all of them stay.
@@ -30,14 +30,18 @@ pub struct Matrix {
 /// # Errors
 /// When the file cannot be read or is something else.
 pub fn read(path: &Path) -> Result<Matrix> {
-    let open = || File::open(path).with_context(|| path.display().to_string());
+    let file = || File::open(path).with_context(|| path.display().to_string());
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("npy") => Ok(Matrix { x: Array2::read_npy(BufReader::new(open()?))?, outliers: None }),
+        Some("npy") => {
+            let x = numbers(&mut file()?).with_context(|| path.display().to_string())?;
+            Ok(Matrix { x, outliers: None })
+        }
         Some("npz") => {
-            let mut file = NpzReader::new(open()?)?;
-            let x: Array2<f64> = file.by_name("X")?;
-            let labels: Array1<i64> = file.by_name("y")?;
-            let outliers: Vec<bool> = labels.iter().map(|&label| label == 1).collect();
+            let mut file = NpzReader::new(file()?)?;
+            let part = |name| format!("{name} of {}", path.display());
+            let x: Array2<f64> = numbers(&mut Part(&mut file, "X")).with_context(|| part("X"))?;
+            let labels: Array1<f64> = numbers(&mut Part(&mut file, "y")).with_context(|| part("y"))?;
+            let outliers: Vec<bool> = labels.iter().map(|&label| label == 1.0).collect();
             if outliers.len() != x.nrows() {
                 bail!("{}: {} labels for {} rows", path.display(), outliers.len(), x.nrows());
             }
@@ -45,6 +49,45 @@ pub fn read(path: &Path) -> Result<Matrix> {
         }
         _ => bail!("{}: neither .npy nor .npz", path.display()),
     }
+}
+
+/// Where an array stands that may be of any kind of number.
+trait Stored {
+    fn array<T: ReadableElement, D: Dimension>(&mut self) -> Result<Array<T, D>, ReadNpyError>;
+}
+
+impl Stored for File {
+    fn array<T: ReadableElement, D: Dimension>(&mut self) -> Result<Array<T, D>, ReadNpyError> {
+        self.rewind()?;
+        Array::read_npy(BufReader::new(self))
+    }
+}
+
+/// An array of a `.npz` and its name.
+struct Part<'a>(&'a mut NpzReader<File>, &'a str);
+
+impl Stored for Part<'_> {
+    fn array<T: ReadableElement, D: Dimension>(&mut self) -> Result<Array<T, D>, ReadNpyError> {
+        self.0.by_name(self.1).map_err(|error| match error {
+            ReadNpzError::Npy(error) => error,
+            ReadNpzError::Zip(error) => ReadNpyError::Io(error.into()),
+        })
+    }
+}
+
+/// The array as it is, or made of integers, single precision or truths.
+#[allow(clippy::cast_lossless, reason = "some of these lose digits, which is fine here")]
+fn numbers<D: Dimension>(stored: &mut impl Stored) -> Result<Array<f64, D>, ReadNpyError> {
+    macro_rules! first_that_fits {
+        ($($number:ty),*) => {
+            $(match stored.array::<$number, D>() {
+                Err(ReadNpyError::WrongDescriptor(_)) => {}
+                found => return Ok(found?.mapv(|x| x as f64)),
+            })*
+        };
+    }
+    first_that_fits!(f64, i64, i32, f32, i16, i8, u8, u16, u32, u64);
+    Ok(stored.array::<bool, D>()?.mapv(|x| f64::from(u8::from(x))))
 }
 
 fn few(x: Array2<f64>, outliers: Vec<bool>) -> Matrix {
@@ -85,6 +128,29 @@ pub fn auc_and_ap(scores: &[f64], outliers: &[bool]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn integers_and_truths_are_read_as_numbers() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("set.npz");
+        let mut file = ndarray_npy::NpzWriter::new(File::create(&path)?);
+        file.add_array("X", &ndarray::array![[1i32, -2], [3, 4], [5, 6]])?;
+        file.add_array("y", &ndarray::array![false, true, false])?;
+        file.finish()?;
+        let Matrix { x, outliers } = read(&path)?;
+        assert_eq!(
+            (x, outliers),
+            (ndarray::array![[1.0, -2.0], [3.0, 4.0], [5.0, 6.0]], Some(vec![false, true, false]))
+        );
+
+        let path = folder.path().join("matrix.npy");
+        ndarray_npy::write_npy(&path, &ndarray::array![[200u8, 0], [7, 1]])?;
+        assert_eq!(read(&path)?.x, ndarray::array![[200.0, 0.0], [7.0, 1.0]]);
+        ndarray_npy::write_npy(&path, &ndarray::array![1.0, 2.0])?;
+        let error = format!("{:#}", read(&path).unwrap_err());
+        assert!(error.contains("matrix.npy: ndim 1"), "{error}");
+        Ok(())
+    }
 
     #[test]
     fn ranks_are_judged_as_scikit_learn_does() {

@@ -8,6 +8,7 @@
 //! | [`Mad`] | the points of a series | distance from the median in median absolute deviations |
 //! | [`IsolationForest`] | rows of features | how few random cuts set a row apart from the others |
 //! | [`RsHash`] | rows of features, in a stream that drifts | how little random grids hold where the row falls |
+//! | [`Together`] | what its members look at | the least of their p-values, for what it is worth |
 //!
 //! [`Features`] make rows out of readings of metrics, for detectors of rows; [`OnFeatures`] joins both.
 //!
@@ -79,10 +80,9 @@ pub use table::{
     FleetMemory, Found, Peak, PeakMemory, PeakRule, PerKey, Resumed, Step, Visit,
 };
 pub use time::{Calendar, Days, Phases};
-pub use worth::Budget;
+pub use worth::{Budget, Combination, Together, TogetherMemory};
 
 /// The rows, and what is said of them, of the [`Classic`] rule.
 pub mod classic {
-    pub use crate::table::classic::{Assessment, DayStatistics, Row, Rows, Weights};
-    pub use crate::table::original::Number;
+    pub use crate::table::classic::{Assessment, DayStatistics, Number, Row, Rows, Weights};
 }

@@ -2,6 +2,7 @@
 
 mod features;
 mod forest;
+mod random;
 mod rs_hash;
 
 pub use features::{

@@ -13,4 +13,3 @@ pub use peak::{Peak, PeakMemory, PeakRule};
 pub use per_key::PerKey;
 
 pub(crate) use peak::classic;
-pub(crate) use peak::original;

@@ -50,7 +50,7 @@ impl Feed {
     }
 
     fn learn(&mut self, span: Span, counts: &[u64]) {
-        self.look(span, counts, |peak, window| peak.learn(window));
+        self.look(span, counts, TableDetector::learn);
         self.known.extend((0..counts.len()).filter(|&key| counts[key] > 0));
     }
 

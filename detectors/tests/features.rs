@@ -5,8 +5,8 @@
 use peak_core::{ExactSum, Key, Result, Timestamp, Tz, snapshot};
 use peak_detectors::testing::check_detector;
 use peak_detectors::{
-    Counterfactual, Detector, Evidence, Explanation, Feature, Features, IsolationForest, OnFeatures, Persist,
-    Point, Reading, Readings, Refusal, Standardisation, TimeFeature, Verdict,
+    Counterfactual, Detector, Evidence, Explanation, Feature, Features, FeaturesBuilder, IsolationForest,
+    OnFeatures, Persist, Point, Reading, Readings, Refusal, Standardisation, TimeFeature, Verdict,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,10 @@ fn by_definition(past: &[(i64, Vec<f64>)]) -> Vec<f64> {
             inside.iter().for_each(|&x| sum.add(x));
             let mean = sum.value() / n;
             let squares: f64 = inside.iter().map(|x| (x - mean).powi(2)).sum();
-            let deviation = if inside.len() > 1 { (squares / (n - 1.0)).sqrt() } else { NAN };
+            // The mean of values that are all the same may be rounded; they do not deviate.
+            let is_same = inside.iter().all(|x| *x == inside[0]);
+            let deviation = if is_same { 0.0 } else { (squares / (n - 1.0)).sqrt() };
+            let deviation = if inside.len() > 1 { deviation } else { NAN };
             row.extend([mean, deviation]);
             row.push(inside.iter().copied().fold(NAN, f64::min));
             row.push(inside.iter().copied().fold(NAN, f64::max));
@@ -113,6 +116,27 @@ fn feed() -> impl Strategy<Value = Readings> {
         }
         readings
     })
+}
+
+#[test]
+fn a_builder_is_the_same_when_it_was_data() {
+    let window = [Feature::Mean(MINUTE), Feature::Std(MINUTE), Feature::Min(SECOND), Feature::Max(SECOND)];
+    let others = [Feature::Value, Feature::Lag(2), Feature::Difference, Feature::Rate, Feature::Residual];
+    let full = Features::builder().zone(Tz::Asia__Tokyo).time([TimeFeature::Epoch, TimeFeature::Weekday]);
+    let full = full.metrics(["b", "a"], window).metrics(["a"], others).most_readings(99);
+    for builder in
+        [Features::builder().metrics(["x"], [Feature::Value]), full.standardisation(Standardisation::Robust)]
+    {
+        let data = serde_json::to_string(&builder).unwrap();
+        assert_eq!(serde_json::from_str::<FeaturesBuilder>(&data).unwrap(), builder, "{data}");
+    }
+    let refused = |data| serde_json::from_str::<FeaturesBuilder>(data).unwrap_err().to_string();
+    assert!(refused("{}").contains("metrics: must be at least one"));
+    let twice = r#"{"metrics": [{"name": "a", "features": ["rate"]}, {"name": "a", "features": ["value"]}]}"#;
+    assert!(refused(twice).contains(r#"metrics: must differ, got "a""#));
+    let lag = r#"{"metrics": [{"name": "a", "features": [{"lag": 0}]}]}"#;
+    assert!(refused(lag).contains("a.lag0: must be from 1 to 10000 readings"));
+    assert!(refused(r#"{"readings": 9}"#).contains("unknown field `readings`"));
 }
 
 proptest! {
@@ -678,7 +702,7 @@ fn a_memory_that_does_not_fit_is_refused_and_changes_nothing() {
 fn a_memory_that_makes_no_sense_is_refused() {
     type Readings = (i64, Vec<i64>, Vec<f64>, Vec<(i64, f64)>, Vec<()>);
     type Layout<'a> = (&'a [&'a str], &'a [&'a str], &'a str, &'a str);
-    let layout: Layout<'_> = (&["a"], &["a"], "UTC", "Standard");
+    let layout: Layout<'_> = (&["a"], &["a"], "UTC", "standard");
     let build = || {
         let standardised = Features::builder().standardisation(Standardisation::Standard);
         standardised.metrics(["a"], [Feature::Value]).build().unwrap()
@@ -687,7 +711,7 @@ fn a_memory_that_makes_no_sense_is_refused() {
         let keys: Vec<([&str; 1], Readings)> =
             keys.into_iter().map(|(key, readings)| ([key], readings)).collect();
         let mut bytes = Vec::new();
-        snapshot::write(&mut bytes, "features", 2, &(layout, scaler, keys)).unwrap();
+        snapshot::write(&mut bytes, Features::KIND, Features::VERSION, &(layout, scaler, keys)).unwrap();
         let mut features = build();
         restore(&mut features, bytes).map(|()| features)
     };

@@ -482,16 +482,13 @@ fn bad_settings_and_rows_are_refused() {
 
 #[test]
 fn rows_that_are_all_the_same_are_ordinary() {
-    for x in [Array2::from_elem((300, 3), 7.0), Array2::from_elem((2, 1), f64::NAN), Array2::zeros((50, 1))] {
+    for x in [Array2::from_elem((300, 3), 7.0), Array2::zeros((50, 1))] {
         for builder in with_all_kept() {
             let forest = builder.fit(x.view()).unwrap();
             let scores = forest.score_all(x.view()).unwrap();
             assert!(scores.iter().all(|score| (score - 0.5).abs() < 1e-6), "{scores}");
             assert_eq!(forest.cutoff().exceeding, 0);
-            match forest.explain(&x.row(0).to_vec()) {
-                Ok(explanation) => assert!(!explanation.to_string().is_empty()),
-                Err(refusal) => assert!(x[[0, 0]].is_nan() && refusal == Refusal::Empty),
-            }
+            assert!(!forest.explain(&x.row(0).to_vec()).unwrap().to_string().is_empty());
         }
     }
 }
@@ -538,10 +535,107 @@ fn a_forest_follows_a_drift_when_its_oldest_trees_are_replaced() {
     for _ in 0..10 {
         forest.replace_oldest(10).unwrap();
     }
+    let why = forest.explain(&[300.0, 70.0, 80.0]).unwrap();
+    let typical = why.carrier().unwrap().expected.unwrap();
+    assert!(why.carried_by == "x0" && (55.0..65.0).contains(&typical), "{why}");
     let after = forest.score(&[60.0, 70.0, 80.0]).unwrap();
     assert!(forest.trees() == 100 && before > 0.7 && after < 0.5, "{before} {after}");
     forest.add_trees(20).unwrap();
     assert_eq!(forest.trees(), 120);
+}
+
+/// While a sensor is dead its rows hold nothing, and nothing is learned of them.
+#[test]
+fn a_dead_sensor_leaves_no_trace() {
+    let dead = [f64::NAN; 4];
+    for builder in with_all_kept().map(|builder| builder.trees(30)) {
+        let mut forest = builder.clone().reservoir(300).fit(rows(500, 4).view()).unwrap();
+        let before = saved(&forest);
+        assert_eq!(forest.judge(&dead), Err(Refusal::Empty));
+        (0..5_000).for_each(|_| forest.learn(&dead));
+        assert!(saved(&forest) == before);
+        forest.replace_oldest(30).unwrap();
+        let (usual, far) =
+            (forest.score(&[0.0, 10.0, 20.0, 30.0]), forest.score(&[50.0, -50.0, 200.0, 900.0]));
+        assert!(usual.unwrap() < 0.5 && far.unwrap() > 0.6, "{usual:?} {far:?}");
+
+        // Nor when the forest is fitted: half of these rows are of the dead sensor.
+        let alive = rows(200, 4);
+        let mut x = Array2::from_elem((400, 4), f64::NAN);
+        alive.rows().into_iter().enumerate().for_each(|(i, row)| x.row_mut(2 * i + 1).assign(&row));
+        let with_dead = builder.clone().sample(200).fit(x.view()).unwrap();
+        let without = builder.clone().sample(200).fit(alive.view()).unwrap();
+        let scores = |forest: &IsolationForest| bits(&forest.score_all(alive.view()).unwrap());
+        assert_eq!(scores(&with_dead), scores(&without));
+        assert_eq!((with_dead.cutoff(), with_dead.cutoff().of), (without.cutoff(), 200));
+        let weights: Vec<f64> = (0..400).map(|row| if row % 4 == 1 { 0.0 } else { 1.0 }).collect();
+        assert_eq!(builder.clone().fit_weighted(x.view(), &weights).unwrap().cutoff().of, 100);
+        let mut nothing = Array2::from_elem((9, 4), f64::NAN);
+        nothing[[3, 2]] = 1.0;
+        let error = builder.fit(nothing.view()).unwrap_err().to_string();
+        assert_eq!(error, r#"rows with a value: must be at least 2, got "1""#);
+    }
+}
+
+/// However far rows drift, a spread stays a spread: scales follow when the trees do.
+#[test]
+fn a_forest_follows_a_drift_of_any_number_of_spreads() {
+    let feed = rows(5_000, 2);
+    let usual = |base: f64, row: usize| [base + feed[[row, 0]], feed[[row, 1]]];
+    let [classical, _, pairs] = with_all_kept();
+    for builder in [classical, pairs] {
+        let x = Array2::from_shape_fn((2_000, 2), |(row, column)| usual(0.0, row)[column]);
+        let mut forest = builder.clone().reservoir(400).fit(x.view()).unwrap();
+        for base in [1e5, -1e12] {
+            (0..4_000).for_each(|i| forest.learn(&usual(base, i)));
+            forest.replace_oldest(100).unwrap();
+            let moved = Array2::from_shape_fn((5_000, 2), |(row, column)| usual(base, row)[column]);
+            let fresh = builder.clone().reservoir(400).fit(moved.view()).unwrap();
+            for x in [[base, 10.0], [base + 1.5, 7.0], [base + 100.0, 10.0]] {
+                let (moved, fresh) = (forest.score(&x).unwrap(), fresh.score(&x).unwrap());
+                assert!((moved - fresh).abs() < 0.1, "{base}: {moved}, fitted there {fresh}");
+            }
+            let far = forest.score(&[base + 100.0, 10.0]).unwrap();
+            assert!(far > forest.score(&[base, 10.0]).unwrap() + 0.1, "{base}: {far}");
+            assert_eq!(forest.trees(), 100);
+            assert_eq!(
+                loaded(saved(&forest)).unwrap().judge(&[base + 100.0, 10.0]),
+                forest.judge(&[base + 100.0, 10.0])
+            );
+        }
+    }
+}
+
+/// A few trees are replaced, and the rows have left what the others can tell apart.
+#[test]
+fn no_tree_stays_on_scales_that_were_outgrown() {
+    let x = Array2::from_shape_fn((500, 1), |(row, _)| noise(row as u64));
+    let mut forest = IsolationForest::builder().reservoir(500).fit(x.view()).unwrap();
+    (0..20_000).for_each(|i| forest.learn(&[1e9 + noise(i)]));
+    forest.replace_oldest(1).unwrap();
+    let (usual, far) = (forest.score(&[1e9 + 0.5]).unwrap(), forest.score(&[1e9 + 30.0]).unwrap());
+    assert!(forest.trees() == 100 && usual < 0.5 && far > 0.6, "{usual} {far}");
+    // A feature that hangs keeps its scale, and the forest its trees.
+    (0..20_000).for_each(|_| forest.learn(&[0.0]));
+    forest.replace_oldest(1).unwrap();
+    let (usual, far) = (forest.score(&[1e9 + 0.5]).unwrap(), forest.score(&[1e9 + 30.0]).unwrap());
+    assert!(usual < 0.5 && far > 0.6, "{usual} {far}");
+}
+
+#[test]
+fn a_builder_is_the_same_when_it_was_data() {
+    let full = IsolationForest::builder().trees(7).sample(33).depth(5).split(Split::PooledGain).seed(9);
+    let full = full.threshold(Threshold::Quantile(0.9)).reservoir(44).names(["a", "b"]).weights([1.0, 0.5]);
+    for builder in [IsolationForest::builder(), full] {
+        let data = serde_json::to_string(&builder).unwrap();
+        assert_eq!(serde_json::from_str::<IsolationForestBuilder>(&data).unwrap(), builder, "{data}");
+    }
+    let refused = |data| serde_json::from_str::<IsolationForestBuilder>(data).unwrap_err().to_string();
+    assert!(refused(r#"{"trees": 0}"#).contains("trees: must be at least 1"));
+    assert!(refused(r#"{"names": ["a", "a"]}"#).contains("must all be different"));
+    assert!(refused(r#"{"names": ["a"], "weights": [1, 2]}"#).contains("must be one per column, 1"));
+    assert!(refused(r#"{"threshold": {"quantile": -1}}"#).contains("quantile: must be from 0 to 1"));
+    assert!(refused(r#"{"sed": 1}"#).contains("unknown field `sed`"));
 }
 
 #[test]

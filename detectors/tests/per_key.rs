@@ -123,7 +123,7 @@ fn windows(minutes: usize) -> Vec<Summaries> {
         let records = |host: usize| {
             if (i, host) == (150, 3) { 9_000 } else { (100.0 + 9.0 * noise(i * 11 + host)) as u64 }
         };
-        let is_there = |host: &usize| *host != 5 || i % 4 != 0;
+        let is_there = |host: &usize| *host != 5 || !i.is_multiple_of(4);
         let rows = (0..10)
             .filter(is_there)
             .map(|host| (Key::new([format!("host-{host}")]), Summary::new(records(host))));

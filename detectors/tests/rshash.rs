@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use peak_core::snapshot;
-use peak_detectors::{Detector, Footprint, Persist, Refusal, RsHash, RsHashMemory, Verdict};
+use peak_detectors::{Detector, Footprint, Persist, Refusal, RsHash, RsHashBuilder, RsHashMemory, Verdict};
 use proptest::prelude::*;
 
 /// Reproducible noise between 0 and 1.
@@ -219,6 +219,33 @@ fn rows_that_cannot_be_judged_are_not_learned() {
     assert_eq!(Refusal::WrongWidth { have: 1, need: 3 }.to_string(), "wrong width: have 1, need 3");
 }
 
+/// What was learned does not fade while there is nothing that a grid could look at.
+#[test]
+fn a_dead_sensor_leaves_no_trace() {
+    let nan = f64::NAN;
+    for (width, dead) in [(1, vec![nan]), (4, vec![nan, nan, 5.0, nan]), (5, vec![0.5, nan, nan, nan, 0.5])] {
+        let mut detector = trained(width, 500);
+        let before = saved(&detector);
+        for _ in 0..5_000 {
+            assert_eq!(detector.judge(&dead), Err(Refusal::Empty));
+            assert_eq!(detector.step(&dead), Err(Refusal::Empty));
+        }
+        assert!(saved(&detector) == before);
+    }
+}
+
+/// The first values of a feature are not judged, but learned: else they never would be.
+#[test]
+fn a_feature_that_appears_late_is_learned() {
+    let mut detector = RsHash::builder(2).build().unwrap();
+    (0..500).for_each(|i| detector.learn(&[uniform(i), f64::NAN]));
+    let late = |i: u64| [f64::NAN, uniform(i)];
+    assert_eq!(detector.step(&late(0)), Err(Refusal::TooShort { have: 0, need: RsHash::LEAST }));
+    (1..200).for_each(|i| detector.learn(&late(i)));
+    assert!(!detector.judge(&late(200)).unwrap().anomalous);
+    assert!(detector.judge(&[f64::NAN, 1e6]).unwrap().anomalous);
+}
+
 #[test]
 fn memory_stays_constant() {
     let mut detector = trained(6, 40);
@@ -281,7 +308,7 @@ fn memory_of_another_detector_or_damaged_is_refused() {
 
 #[test]
 fn what_makes_no_sense_cannot_be_made() {
-    let message = |builder: peak_detectors::RsHashBuilder| builder.build().unwrap_err().to_string();
+    let message = |builder: RsHashBuilder| builder.build().unwrap_err().to_string();
     assert_eq!(message(RsHash::builder(0)), r#"width: must be from 1 to 65536, got "0""#);
     assert!(RsHash::builder(70_000).build().is_err());
     let half_life = RsHash::builder(1).half_life(15);
@@ -292,6 +319,19 @@ fn what_makes_no_sense_cannot_be_made() {
     }
     assert_eq!(message(RsHash::builder(2).names(["a"])), r#"names: must be 2, one a feature, got "1""#);
     assert_eq!(message(RsHash::builder(2).names(["a", "a"])), r#"names: must differ, got "a""#);
+}
+
+#[test]
+fn a_builder_is_the_same_when_it_was_data() {
+    let full = RsHash::builder(2).names(["a", "b"]).half_life(300).grids(50).false_alarm_rate(0.1).seed(7);
+    for builder in [RsHash::builder(5), full] {
+        let data = serde_json::to_string(&builder).unwrap();
+        assert_eq!(serde_json::from_str::<RsHashBuilder>(&data).unwrap(), builder, "{data}");
+    }
+    let refused = |data| serde_json::from_str::<RsHashBuilder>(data).unwrap_err().to_string();
+    assert!(refused("{}").contains("width: must be from 1 to 65536"));
+    assert!(refused(r#"{"width": 2, "names": ["a"]}"#).contains("names: must be 2"));
+    assert!(refused(r#"{"width": 2, "rate": 0.1}"#).contains("unknown field `rate`"));
 }
 
 /// The smallest rate that can be configured is reached.

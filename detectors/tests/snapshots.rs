@@ -17,7 +17,7 @@ use peak_detectors::series::Seasonality;
 use peak_detectors::{
     Budget, Calibrated, Classic, Detector, Engine, Feature, Features, Fleet, IsolationForest, Mad,
     OnFeatures, Peak, Persist, Phases, Point, Reading, RsHash, SigmaEnsemble, Split, Standardisation, Step,
-    Threshold, TimeFeature, Verdict,
+    Threshold, TimeFeature, Together, Verdict,
 };
 use std::fmt::Debug;
 use std::fs;
@@ -102,7 +102,7 @@ fn isolation_forest() {
         builder.clone().fit(x.view()).unwrap()
     };
     let mut forest = golden(
-        "isolation-forest-1.peak",
+        "isolation-forest-2.peak",
         || fit(9),
         |forest| {
             *forest = fit(50);
@@ -152,7 +152,7 @@ fn features_and_their_standardisation() {
     let host = Key::new(["web-1"]);
     let values: Vec<_> = (0..203).map(|i| [row(i)[2], noise(i)]).collect();
     let reading = |i: usize| Reading::new(&host, at(i as i64 * HOUR), &values[i]);
-    let mut features = golden("features-1.peak", features, |features| {
+    let mut features = golden("features-2.peak", features, |features| {
         features.fit((0..200).map(reading)).unwrap();
     });
     let rows = [200, 201, 202].map(|i| features.step(&reading(i)).unwrap());
@@ -227,6 +227,24 @@ fn rows_that_drift() {
 }
 
 #[test]
+fn detectors_together() {
+    let other = || RsHash::builder(3).grids(5).half_life(60).false_alarm_rate(0.1).seed(4).build().unwrap();
+    let make = || Together::new([("one", rs_hash()), ("other", other())]).unwrap();
+    let mut together = golden("together-257.peak", make, |together| {
+        (0..100).for_each(|i| together.learn(&row(i)));
+    });
+    assert_next(
+        &mut together,
+        &[&row(100), &[0.0, 50.0, NAN], &row(102)],
+        &[
+            (0.12192559607476197, Some(0.7552230912534448), false),
+            (1.387265153494708, Some(0.04099546192901712), false),
+            (0.6449707129632901, Some(0.22648016541576627), false),
+        ],
+    );
+}
+
+#[test]
 fn a_detector_on_features() {
     let host = Key::new(["web-1"]);
     let values: Vec<_> = (0..103).map(|i| if i == 101 { [9.0, 0.0] } else { [noise(i), noise(i)] }).collect();
@@ -235,7 +253,7 @@ fn a_detector_on_features() {
         let builder = Features::builder().metrics(["cpu", "memory"], [Feature::Value]);
         OnFeatures::new(builder.metrics(["cpu"], [Feature::Lag(1)]).build().unwrap(), rs_hash())
     };
-    let mut detector = golden("detector-on-features-257.peak", make, |detector| {
+    let mut detector = golden("detector-on-features-513.peak", make, |detector| {
         (0..100).for_each(|i| detector.learn(&reading(i)));
     });
     assert_next(

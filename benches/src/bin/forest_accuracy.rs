@@ -6,7 +6,8 @@
 //!
 //! Means over the seeds of the area under the ROC curve and of average precision, per set; sets are read
 //! as the `forest` program does. The detector of streams sees the rows in an order that follows from the
-//! seed, and judges each before it learns it. A set is won when the area is larger than the classical one
+//! seed, and judges each before it learns it. Joined with the classical forest and the one of pairs by their
+//! p-values it has learned all rows, as they have. A set is won when the area is larger than the classical one
 //! by more than 0.01, and lost when it is smaller by as much.
 
 use anyhow::{Context, Result};
@@ -14,7 +15,7 @@ use clap::Parser;
 use comfy_table::{CellAlignment, Table};
 use peak_benches::matrix::{Matrix, auc_and_ap, read};
 use peak_benches::streaming::{prequential, shuffled};
-use peak_detectors::{IsolationForest, Split};
+use peak_detectors::{Detector, IsolationForest, RsHash, Split, Together};
 use std::cmp::Reverse;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -33,11 +34,12 @@ struct Arguments {
 }
 
 /// The first is what the others are compared with.
-const KINDS: [(&str, Kind); 4] = [
+const KINDS: [(&str, Kind); 5] = [
     ("classical", Kind::Forest(Split::Classical)),
     ("gain", Kind::Forest(Split::PooledGain)),
     ("pairs", Kind::Forest(Split::PooledPairs)),
     ("streaming", Kind::Stream),
+    ("together", Kind::Together),
 ];
 const MARGIN: f64 = 0.01;
 /// How many of the sets with the most rows have a mean of their own.
@@ -47,6 +49,7 @@ const LARGEST: usize = 12;
 enum Kind {
     Forest(Split),
     Stream,
+    Together,
 }
 
 impl Kind {
@@ -62,6 +65,24 @@ impl Kind {
             Kind::Stream => {
                 let order = shuffled(matrix.x.nrows(), seed);
                 prequential(matrix, &order, seed)?.auc_and_ap.context("no labels")
+            }
+            Kind::Together => {
+                let outliers = matrix.outliers.as_deref().context("no labels")?;
+                let fit = |split| {
+                    let builder = IsolationForest::builder().split(split).seed(seed).threads(threads);
+                    builder.fit(matrix.x.view())
+                };
+                let members: [(_, Box<dyn Detector<[f64]>>); 3] = [
+                    ("classical", Box::new(fit(Split::Classical)?)),
+                    ("pairs", Box::new(fit(Split::PooledPairs)?)),
+                    ("streaming", Box::new(RsHash::builder(matrix.x.ncols()).seed(seed).build()?)),
+                ];
+                let mut together = Together::new(members)?;
+                let rows = matrix.x.as_standard_layout();
+                let row = |row: usize| rows.row(row).to_slice().unwrap_or_default();
+                shuffled(rows.nrows(), seed).into_iter().for_each(|place| together.learn(row(place)));
+                let scores = (0..rows.nrows()).map(|place| Ok(together.judge(row(place))?.score));
+                Ok(auc_and_ap(&scores.collect::<Result<Vec<_>>>()?, outliers))
             }
         }
     }

@@ -106,7 +106,6 @@ impl Features {
     pub const LEAST_ROWS: usize = 2;
 
     /// Starts a configuration.
-    #[must_use]
     pub fn builder() -> FeaturesBuilder {
         FeaturesBuilder::new()
     }

@@ -4,37 +4,41 @@
 
 mod attribution;
 mod builder;
+mod columns;
+mod cut;
 mod grow;
 mod kernel;
 mod memory;
+mod node;
 mod pair;
-mod random;
 mod reservoir;
 mod sample;
 mod scaler;
+mod split;
 mod threshold;
-mod tree;
 mod valley;
 
 pub use attribution::Attribution;
 pub use builder::IsolationForestBuilder;
-pub use grow::Split;
 pub use memory::ForestMemory;
+pub use split::Split;
 pub use threshold::{Cutoff, Threshold};
 
 use crate::contract::{Detector, Evidence, Explanation, Refusal, Verdict};
+use crate::rows::random::{Random, hash, hash_text};
+use builder::Plan;
+use columns::Sample;
 use fearless_simd::Level;
-use grow::Sample;
+use grow::{Growth, mean_paths};
 use kernel::{Infinite, Kernel, ROWS, Tile};
 use ndarray::{Array1, ArrayView2, Axis, Slice};
+use node::Node;
 use peak_core::{Error, Result};
-use random::{Random, hash, hash_text};
 use reservoir::Reservoir;
-use sample::{Rows, gather};
-use scaler::{Scale, scale_rows};
+use sample::{Rows, gather, infinite};
+use scaler::{Curve, Scale, scale_rows};
 use smallvec::SmallVec;
 use std::num::NonZeroUsize;
-use tree::{Growth, Node, mean_paths};
 
 /// Tells how strange rows of features are: what few random cuts set apart from the rest is strange
 /// (Liu, Ting and Zhou, 2008).
@@ -108,7 +112,7 @@ use tree::{Growth, Node, mean_paths};
 /// which is that of the usual samples, many rows are scored with the processor's vector instructions.
 #[derive(Debug, Clone)]
 pub struct IsolationForest {
-    plan: IsolationForestBuilder,
+    plan: Plan,
     names: Vec<String>,
     scales: Vec<Scale>,
     trees: Vec<Vec<Node>>,
@@ -137,24 +141,23 @@ impl IsolationForest {
         IsolationForestBuilder::default()
     }
 
-    fn fit(plan: IsolationForestBuilder, x: ArrayView2<'_, f64>, weights: Option<&[f64]>) -> Result<Self> {
+    fn fit(plan: Plan, x: ArrayView2<'_, f64>, weights: Option<&[f64]>) -> Result<Self> {
         plan.check(x.ncols())?;
         if x.nrows() < 2 {
             return Err(Error::invalid("rows", "must be at least 2", x.nrows()));
         }
-        check_finite(x, plan.threads)?;
         let rows = match weights {
             None => Rows::Equal(x.nrows()),
             Some(weights) => Rows::weighted(weights, x.nrows())?,
         };
+        let rows = if are_finite(x, plan.threads) { rows } else { rows.of_which_there_are_values(x)? };
         let sample = plan.sample.min(rows.available());
         let reservoir = Reservoir::of(x, &rows, plan.reservoir.max(plan.sample), plan.seed);
         let names = match &plan.names {
             Some(names) => names.clone(),
             None => (0..x.ncols()).map(|column| format!("x{column}")).collect(),
         };
-        let kept = reservoir.view(x.ncols());
-        let scale = |column: usize| Scale::of(&mut kept.column(column).to_vec(), plan.split.curve());
+        let scale = |column| Scale::of(&mut reservoir.column(x.ncols(), column), plan.split.curve());
         let scales = (0..x.ncols()).map(scale).collect();
         let mut forest = IsolationForest {
             names,
@@ -190,7 +193,7 @@ impl IsolationForest {
             scale_rows(plain, &self.scales, values, drawn.len());
             let weights = self.plan.weights.as_deref();
             let sample = Sample { values, rows: drawn.len(), identities: &identities, weights };
-            tree::grow(&growth, &sample, seed)
+            grow::grow(&growth, &sample, seed)
         };
         let numbers = (self.grown..self.grown + trees as u64).collect();
         let grown = in_shares(numbers, self.plan.threads, |numbers: Vec<u64>| {
@@ -245,11 +248,8 @@ impl IsolationForest {
         done.ok().map(|_| scores)
     }
 
-    /// How strange a row is: above 0 and below 1, the higher the stranger. NaN is a missing value.
-    ///
-    /// # Errors
-    /// [`Refusal::WrongWidth`] and, for infinite values, [`Refusal::NotFinite`].
-    pub fn score(&self, row: &[f64]) -> Result<f64, Refusal> {
+    /// Whether a row can be scored.
+    fn check(&self, row: &[f64]) -> Result<(), Refusal> {
         let (have, need) = (row.len() as u64, self.names.len() as u64);
         if have != need {
             return Err(Refusal::WrongWidth { have, need });
@@ -257,6 +257,15 @@ impl IsolationForest {
         if row.iter().any(|value| value.is_infinite()) {
             return Err(Refusal::NotFinite);
         }
+        Ok(())
+    }
+
+    /// How strange a row is: above 0 and below 1, the higher the stranger. NaN is a missing value.
+    ///
+    /// # Errors
+    /// [`Refusal::WrongWidth`] and, for infinite values, [`Refusal::NotFinite`].
+    pub fn score(&self, row: &[f64]) -> Result<f64, Refusal> {
+        self.check(row)?;
         let scaled = row.iter().zip(&self.scales).map(|(&value, scale)| scale.apply(value));
         let scaled: SmallVec<[f32; 64]> = scaled.collect();
         Ok(self.score_of(self.kernel.path(&scaled)))
@@ -292,11 +301,24 @@ impl IsolationForest {
 
     /// Grows so many trees more, on the rows that are kept.
     ///
+    /// Trees see 24 binary digits of a feature, relative to where the training rows lay. When the rows that are
+    /// kept have moved so far from there, by some thousand of their spreads, that few of them are left, the
+    /// feature is measured anew, and all trees are grown anew on the rows that are kept.
+    ///
     /// # Errors
     /// When there would be more than [`MOST_TREES`](Self::MOST_TREES).
-    pub fn add_trees(&mut self, trees: usize) -> Result<()> {
+    pub fn add_trees(&mut self, mut trees: usize) -> Result<()> {
         builder::at_most("trees", Self::MOST_TREES, self.trees.len().saturating_add(trees))?;
         let kept = self.reservoir.clone();
+        let outgrown = self.scales.iter().enumerate();
+        let outgrown: Vec<_> = outgrown
+            .map(|(column, scale)| scale.outgrown(&mut kept.column(self.names.len(), column)))
+            .collect();
+        if outgrown.iter().any(Option::is_some) {
+            // No tree knows the new scales.
+            self.scales.iter_mut().zip(outgrown).for_each(|(scale, fresh)| *scale = fresh.unwrap_or(*scale));
+            trees += std::mem::take(&mut self.trees).len();
+        }
         let x = kept.view(self.names.len());
         self.grow(trees, x, &Rows::Equal(x.nrows()));
         self.take_stock();
@@ -305,7 +327,8 @@ impl IsolationForest {
 
     /// Grows as many trees on the rows that are kept as it gives up of its oldest: what was learned
     /// since counts, and the threshold is taken among the rows that are kept now. A few trees now and
-    /// then follow a slow drift.
+    /// then follow a slow drift; after one of thousands of spreads, all trees are grown anew, as by
+    /// [`add_trees`](Self::add_trees).
     ///
     /// # Errors
     /// When there are not so many trees.
@@ -338,14 +361,15 @@ impl IsolationForest {
 impl Detector<[f64]> for IsolationForest {
     fn judge(&self, x: &[f64]) -> Result<Verdict, Refusal> {
         let score = self.score(x)?;
-        if x.iter().all(|value| value.is_nan()) {
+        if !has_value(x) {
             return Err(Refusal::Empty);
         }
         Ok(Verdict { score, anomalous: score > self.cutoff.score, p_value: Some(self.p_value(score)) })
     }
 
     fn learn(&mut self, x: &[f64]) {
-        if x.len() == self.names.len() && !x.iter().any(|value| value.is_infinite()) {
+        // What is not judged is not learned.
+        if self.check(x).is_ok() && has_value(x) {
             self.reservoir.learn(x, self.plan.seed);
         }
     }
@@ -355,6 +379,11 @@ impl Detector<[f64]> for IsolationForest {
         let Attribution { score, baseline, contributions } = self.attribute(x)?;
         let mut features: Vec<usize> = (0..x.len()).filter(|&feature| contributions[feature] > 0.0).collect();
         features.sort_by(|&a, &b| contributions[b].total_cmp(&contributions[a]));
+        // The median of the rows that are kept: where a drift has gone.
+        let typical = |feature| {
+            let mut values = self.reservoir.column(self.names.len(), feature);
+            Scale::of(&mut values, Curve::Straight).centre
+        };
         let mut evidence = vec![Evidence {
             statistic: SCORE.into(),
             actual: score,
@@ -367,7 +396,7 @@ impl Detector<[f64]> for IsolationForest {
         evidence.extend(features.iter().take(EXPLAINED).map(|&feature| Evidence {
             statistic: self.names[feature].clone().into(),
             actual: x[feature],
-            expected: Some(self.scales[feature].centre),
+            expected: Some(typical(feature)),
             lower: None,
             upper: None,
             exceeded: false,
@@ -376,6 +405,10 @@ impl Detector<[f64]> for IsolationForest {
         let carried_by = evidence.get(1).unwrap_or(&evidence[0]).statistic.clone();
         Ok(Explanation { carried_by, evidence, counterfactual: self.counterfactual(x)?, change: None })
     }
+}
+
+fn has_value(row: &[f64]) -> bool {
+    row.iter().any(|value| !value.is_nan())
 }
 
 /// The evidence beside the features.
@@ -388,33 +421,25 @@ const EXPLAINED: usize = 3;
 const STREAMS: usize = 8;
 const CHUNK: usize = 64;
 
-/// # Errors
-/// Where a value is infinite.
-fn check_finite(x: ArrayView2<'_, f64>, threads: NonZeroUsize) -> Result<()> {
-    let infinite_in = |values: &[f64]| {
+/// Whether no value is missing or infinite.
+fn are_finite(x: ArrayView2<'_, f64>, threads: NonZeroUsize) -> bool {
+    let finite_in = |values: &[f64]| {
         let share = values.len().div_ceil(STREAMS).max(1);
         let mut streams: Vec<_> = values.chunks(share).map(|stream| stream.chunks(CHUNK)).collect();
-        (0..share.div_ceil(CHUNK)).any(|_| {
+        (0..share.div_ceil(CHUNK)).all(|_| {
             let mut chunks = streams.iter_mut().filter_map(Iterator::next);
-            chunks.any(|chunk| chunk.iter().fold(false, |any, value| any | value.is_infinite()))
+            chunks.all(|chunk| chunk.iter().fold(true, |all, value| all & value.is_finite()))
         })
     };
     let share = x.nrows().div_ceil(threads.get()).max(1);
     let parts = x.axis_chunks_iter(Axis(0), share).collect();
     let found = in_shares(parts, threads, |parts: Vec<ArrayView2<'_, f64>>| {
-        parts.iter().any(|part| match part.as_slice_memory_order() {
-            Some(values) => infinite_in(values),
-            None => part.iter().any(|value| value.is_infinite()),
+        parts.iter().all(|part| match part.as_slice_memory_order() {
+            Some(values) => finite_in(values),
+            None => part.iter().all(|value| value.is_finite()),
         })
     });
-    if found.contains(&true) { Err(infinite(x)) } else { Ok(()) }
-}
-
-/// The error about the first infinite value.
-fn infinite(x: ArrayView2<'_, f64>) -> Error {
-    let found = x.indexed_iter().find(|(_, value)| value.is_infinite());
-    let (place, value) = found.map_or(((0, 0), f64::INFINITY), |(place, &value)| (place, value));
-    Error::invalid(format!("row {}, column {}", place.0, place.1), "must be finite, or NaN if missing", value)
+    !found.contains(&false)
 }
 
 /// Runs `work` on shares of the items, a thread each; the results are in the items' order.

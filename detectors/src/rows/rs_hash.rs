@@ -38,20 +38,23 @@
 //! and 68 % of rows, eight deviations off in 100, 73, 46 and 28 %. More grids help; a detector per group
 //! of related features helps more.
 //!
-//! **Missing values** are NaN. Grids that look at one are left out, in judging and in learning.
+//! **Missing values** are NaN. Grids that look at one are left out, in judging and in learning. A row that no
+//! grid can look at is not judged, and leaves no trace: what was learned does not fade while a sensor is
+//! dead.
 
+mod builder;
 mod grid;
+mod memory;
 mod scale;
 
-use crate::contract::valid::is_count;
-use crate::contract::{
-    Counterfactual, Detector, Evidence, Explanation, Footprint, Persist, Refusal, Verdict,
-};
+pub use builder::RsHashBuilder;
+pub use memory::RsHashMemory;
+
+use crate::contract::{Counterfactual, Detector, Evidence, Explanation, Footprint, Refusal, Verdict};
 use crate::worth::histogram::Tail;
+use builder::Settings;
 use grid::{BINS, Grid};
-use peak_core::{Error, Result};
 use scale::Scale;
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -114,105 +117,6 @@ const HEAVIEST: f64 = (1u64 << 40) as f64;
 /// The number of features an explanation names, at most.
 const NAMED: usize = 8;
 
-/// Configures an [`RsHash`].
-#[derive(Debug, Clone)]
-pub struct RsHashBuilder {
-    width: usize,
-    names: Option<Vec<Cow<'static, str>>>,
-    grids: usize,
-    half_life: u32,
-    rate: f64,
-    seed: u64,
-}
-
-impl RsHashBuilder {
-    /// What the features are called, in explanations; `feature 0` and so on otherwise.
-    #[must_use]
-    pub fn names<N: Into<Cow<'static, str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        self.names = Some(names.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// After so many rows, a row counts half: [`RsHash::HALF_LIFE`] unless told otherwise.
-    #[must_use]
-    pub fn half_life(mut self, rows: u32) -> Self {
-        self.half_life = rows;
-        self
-    }
-
-    /// The share of normal rows that may be called anomalous: [`RsHash::RATE`] unless told otherwise.
-    #[must_use]
-    pub fn false_alarm_rate(mut self, rate: f64) -> Self {
-        self.rate = rate;
-        self
-    }
-
-    /// The number of random grids: [`RsHash::GRIDS`] unless told otherwise. More rank better and take
-    /// longer. There are never too few for each feature to be looked at.
-    #[must_use]
-    pub fn grids(mut self, grids: usize) -> Self {
-        self.grids = grids;
-        self
-    }
-
-    /// What the grids are drawn from: 0 unless told otherwise.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// The detector.
-    ///
-    /// # Errors
-    /// When the width is not from 1 to 65,536, there is not one name of its own for each feature, the
-    /// half-life is not from 16 to 1,000,000 rows, there are not 1 to 10,000 grids, or the rate is not
-    /// from 1.4 / half-life to 0.5: a smaller one cannot be told from so few rows.
-    pub fn build(self) -> Result<RsHash> {
-        let RsHashBuilder { width, names, grids, half_life, rate, seed } = self;
-        if !(1..=65_536).contains(&width) {
-            return Err(Error::invalid("width", "must be from 1 to 65536", width));
-        }
-        if !(16..=1_000_000).contains(&half_life) {
-            return Err(Error::invalid("half_life", "must be from 16 to 1000000 rows", half_life));
-        }
-        if !(1..=10_000).contains(&grids) {
-            return Err(Error::invalid("grids", "must be from 1 to 10000", grids));
-        }
-        let least = 1.4 / f64::from(half_life);
-        if !(least..=0.5).contains(&rate) {
-            let rule = format!("must be from {least} (1.4 / half_life) to 0.5");
-            return Err(Error::invalid("false_alarm_rate", rule, rate));
-        }
-        let names = names.unwrap_or_else(|| (0..width).map(|i| format!("feature {i}").into()).collect());
-        if names.len() != width {
-            return Err(Error::invalid("names", format!("must be {width}, one a feature"), names.len()));
-        }
-        let mut sorted: Vec<_> = names.iter().collect();
-        sorted.sort_unstable();
-        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::invalid("names", "must differ", twice[0]));
-        }
-        let grids = Grid::deal(width, grids, seed);
-        Ok(RsHash {
-            learned: 0,
-            unit: 1.0,
-            scales: vec![Scale::default(); width],
-            counts: vec![[0.0; BINS]; grids.len()],
-            totals: vec![0.0; grids.len()],
-            tail: Tail::default(),
-            places: vec![0.0; width],
-            model: Arc::new(Model {
-                names,
-                grids,
-                seed,
-                rate,
-                keep: libm::exp2(-1.0 / f64::from(half_life)),
-            }),
-        })
-    }
-}
-
 /// The mean over grids of `√((n + 1) / (c + 0.3))`.
 #[derive(Debug, Clone, Copy, Default)]
 struct Surprise {
@@ -258,15 +162,28 @@ impl RsHash {
     pub const LEAST: u64 = 32;
 
     /// A detector of rows of so many features.
-    #[must_use]
     pub fn builder(width: usize) -> RsHashBuilder {
-        RsHashBuilder {
-            width,
-            names: None,
-            grids: Self::GRIDS,
-            half_life: Self::HALF_LIFE,
-            rate: Self::RATE,
-            seed: 0,
+        RsHashBuilder(Settings { width, ..Settings::default() })
+    }
+
+    fn new(Settings { width, names, grids, half_life, rate, seed }: Settings) -> Self {
+        let grids = Grid::deal(width, grids, seed);
+        let names = names.unwrap_or_else(|| (0..width).map(|i| format!("feature {i}").into()).collect());
+        RsHash {
+            learned: 0,
+            unit: 1.0,
+            scales: vec![Scale::default(); width],
+            counts: vec![[0.0; BINS]; grids.len()],
+            totals: vec![0.0; grids.len()],
+            tail: Tail::default(),
+            places: vec![0.0; width],
+            model: Arc::new(Model {
+                names,
+                grids,
+                seed,
+                rate,
+                keep: libm::exp2(-1.0 / f64::from(half_life)),
+            }),
         }
     }
 
@@ -323,7 +240,15 @@ impl RsHash {
 
     fn places_of(&self, x: &[f64]) -> Result<Vec<f32>, Refusal> {
         self.check(x)?;
-        Ok(self.scales.iter().zip(x).map(|(scale, &x)| scale.place(x)).collect())
+        let places: Vec<f32> = self.scales.iter().zip(x).map(|(scale, &x)| scale.place(x)).collect();
+        self.check_seen(&places)?;
+        Ok(places)
+    }
+
+    /// Whether a grid can look at a row.
+    fn check_seen(&self, places: &[f32]) -> Result<(), Refusal> {
+        let is_seen = self.model.grids.iter().any(|grid| grid.bin(places).is_some());
+        if is_seen { Ok(()) } else { Err(Refusal::Empty) }
     }
 
     fn weights(&self) -> Weights {
@@ -360,7 +285,8 @@ impl RsHash {
         if self.learned < Self::LEAST {
             return Err(Refusal::TooShort { have: self.learned, need: Self::LEAST });
         }
-        surprise.score().ok_or(Refusal::Empty)
+        // Its features were missing in all rows that were learned.
+        surprise.score().ok_or(Refusal::TooShort { have: 0, need: Self::LEAST })
     }
 
     fn verdict(&self, score: f64) -> Verdict {
@@ -421,10 +347,12 @@ impl Detector<[f64]> for RsHash {
         self.check(x)?;
         let keep = self.model.keep;
         let mut places = std::mem::take(&mut self.places);
-        for ((place, scale), &x) in places.iter_mut().zip(&mut self.scales).zip(x) {
-            *place = scale.place(x);
-            scale.learn(x, keep);
+        places.iter_mut().zip(&self.scales).zip(x).for_each(|((place, scale), &x)| *place = scale.place(x));
+        if let Err(refusal) = self.check_seen(&places) {
+            self.places = places;
+            return Err(refusal);
         }
+        self.scales.iter_mut().zip(x).for_each(|(scale, &x)| scale.learn(x, keep));
         let score = self.score_and_count(&places);
         self.places = places;
         let verdict = score.map(|score| {
@@ -485,72 +413,5 @@ impl Footprint for RsHash {
             + self.scales.len() * (size_of::<Scale>() + size_of::<f32>())
             + self.counts.len() * (size_of::<[f32; BINS]>() + size_of::<f32>())
             + Tail::BYTES
-    }
-}
-
-/// What an [`RsHash`] has learned.
-#[derive(Debug, Clone, Deserialize)]
-pub struct RsHashMemory {
-    seed: u64,
-    learned: u64,
-    unit: f64,
-    scales: Vec<Scale>,
-    counts: Vec<f32>,
-    totals: Vec<f32>,
-    tail: Tail,
-}
-
-/// The same, borrowed.
-#[derive(Serialize)]
-struct Stored<'a> {
-    seed: u64,
-    learned: u64,
-    unit: f64,
-    scales: &'a [Scale],
-    counts: &'a [f32],
-    totals: &'a [f32],
-    tail: &'a Tail,
-}
-
-impl Persist for RsHash {
-    type Memory = RsHashMemory;
-    const KIND: &'static str = "rs-hash";
-    const VERSION: u16 = 1;
-
-    fn memory(&self) -> impl Serialize {
-        Stored {
-            seed: self.model.seed,
-            learned: self.learned,
-            unit: self.unit,
-            scales: &self.scales,
-            counts: self.counts.as_flattened(),
-            totals: &self.totals,
-            tail: &self.tail,
-        }
-    }
-
-    /// The width, the grids and the seed must be those of the detector that was saved; the half-life,
-    /// the rate and the names may differ.
-    fn restore(&mut self, memory: RsHashMemory) -> Result<()> {
-        let RsHashMemory { seed, learned, unit, scales, counts, totals, tail } = memory;
-        let of_this_shape = (scales.len(), counts.len(), totals.len())
-            == (self.scales.len(), BINS * self.counts.len(), self.totals.len());
-        if seed != self.model.seed || !of_this_shape {
-            let rule = "must be of a detector with this width, these grids and this seed";
-            return Err(Error::invalid("memory", rule, "another"));
-        }
-        let counts_are_valid = counts.iter().chain(&totals).all(|&count| is_count(count));
-        let is_valid = counts_are_valid
-            && learned <= Self::LEAST
-            && (1.0..HEAVIEST).contains(&unit)
-            && scales.iter().all(|scale| scale.is_valid(LARGEST))
-            && tail.is_valid();
-        if !is_valid {
-            return Err(Error::invalid("memory", "must be what a detector can learn", "something else"));
-        }
-        (self.learned, self.unit, self.scales, self.tail) = (learned, unit, scales, tail);
-        self.counts.as_flattened_mut().copy_from_slice(&counts);
-        self.totals = totals;
-        Ok(())
     }
 }

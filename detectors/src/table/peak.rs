@@ -2,7 +2,6 @@
 
 pub(crate) mod calibrated;
 pub(crate) mod classic;
-pub(crate) mod original;
 
 use crate::contract::{
     Explanation, Footprint, Judged, Persist, Refusal, TableDetector, TableTold, TableWindow, Wanted,

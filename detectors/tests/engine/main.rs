@@ -349,3 +349,22 @@ fn a_window_says_how_long_nothing_was_learned() {
     }
     assert_eq!(engine.detector().0, [None, Some(0), Some(3), Some(0)]);
 }
+
+#[test]
+fn a_window_of_another_length_is_refused_and_changes_nothing() {
+    let feed = spike();
+    let mut engine = Engine::new(either(true, &feed));
+    engine.run(&feed, &seconds(0..5)).unwrap();
+    let (detector, history) = (engine.detector().clone(), engine.history().clone());
+    let long = Span::new(seconds(5..6)[0].start(), seconds(8..9)[0].end()).unwrap();
+    let error = engine.step(&feed, long).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        r#"window: must last 1s, as those that were learned, got "1970-01-01T00:00:05Z to 1970-01-01T00:00:09Z, which lasts 4s""#
+    );
+    assert_eq!((engine.detector(), engine.history()), (&detector, &history));
+    // A rule that does not mind takes it.
+    let mut engine = Engine::new(either(false, &feed));
+    engine.run(&feed, &seconds(0..5)).unwrap();
+    engine.step(&feed, long).unwrap();
+}

@@ -12,19 +12,27 @@ use std::time::Duration;
 ///
 /// A window of length `w` holds the readings after `t − w` up to `t`, itself included. Missing values do
 /// not count; where no value is left, the feature is missing, and so is the deviation of a single value.
+///
+/// In configurations they are called `"value"`, `{"lag": 1}`, `{"mean_ms": 300000}`, `{"std_ms": 300000}`,
+/// `{"min_ms": 300000}`, `{"max_ms": 300000}`, `"difference"`, `"rate"` and `"residual"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Feature {
     /// `x`. Named like the metric.
     Value,
     /// The value of the reading so many before, `.lag1`. Missing when that reading had none.
     Lag(usize),
     /// The mean of a window, `.mean_5m`.
+    #[serde(rename = "mean_ms", with = "millis")]
     Mean(Duration),
     /// The sample standard deviation (n − 1) of a window, `.std_5m`.
+    #[serde(rename = "std_ms", with = "millis")]
     Std(Duration),
     /// The smallest value of a window, `.min_5m`.
+    #[serde(rename = "min_ms", with = "millis")]
     Min(Duration),
     /// The largest value of a window, `.max_5m`.
+    #[serde(rename = "max_ms", with = "millis")]
     Max(Duration),
     /// How much `x` is more than the last value before it, `.difference`.
     Difference,
@@ -38,6 +46,7 @@ pub enum Feature {
 
 /// A feature of the time of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TimeFeature {
     /// Seconds since 1970, `time.epoch`. It only grows: no new row is like the training rows in it.
     Epoch,
@@ -53,6 +62,7 @@ pub enum TimeFeature {
 
 /// How features are made comparable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Standardisation {
     /// Not at all: every feature keeps its unit.
     #[default]
@@ -97,23 +107,56 @@ impl TimeFeature {
 }
 
 /// Collects the configuration of [`Features`].
-#[derive(Debug, Clone)]
-pub struct FeaturesBuilder {
+///
+/// As data, of a file of configuration, say, it is checked on the way in; what is not named is as
+/// [`Features::builder`] has it:
+///
+/// ```
+/// use peak_detectors::FeaturesBuilder;
+///
+/// let read = |text| serde_json::from_str::<FeaturesBuilder>(text);
+/// let features = read(r#"{
+///     "zone": "Europe/Berlin",
+///     "time": ["hour"],
+///     "metrics": [
+///         {"name": "cpu", "features": ["value", {"lag": 1}, {"mean_ms": 300000}]},
+///         {"name": "errors", "features": ["rate"]}
+///     ],
+///     "standardisation": "robust"
+/// }"#)?;
+/// assert_eq!(features.build()?.names()[4..], ["cpu.mean_5m", "errors.rate"]);
+/// assert!(read(r#"{"metrics": []}"#).is_err()); // out of range
+/// assert!(read(r#"{"metric": []}"#).is_err()); // nothing is called so
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Settings", into = "Settings")]
+#[must_use = "a builder does nothing until it builds"]
+pub struct FeaturesBuilder(Settings);
+
+/// As they are configured, before they are checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
     zone: Tz,
     time: Vec<TimeFeature>,
-    metrics: Vec<(String, Vec<Feature>)>,
+    metrics: Vec<Metric>,
     standardisation: Standardisation,
     most_readings: usize,
 }
 
-impl FeaturesBuilder {
-    /// The most readings a window may hold, whatever is configured.
-    const MOST_READINGS: usize = 1 << 24;
-    const LONGEST: Duration = Duration::from_secs(366 * 86_400);
-    const MOST_LAGS: usize = 10_000;
+/// A metric and its features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metric {
+    name: String,
+    features: Vec<Feature>,
+}
 
-    pub(super) fn new() -> Self {
-        FeaturesBuilder {
+/// Without a metric, which the program must name.
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
             zone: Tz::UTC,
             time: Vec::new(),
             metrics: Vec::new(),
@@ -121,24 +164,59 @@ impl FeaturesBuilder {
             most_readings: Features::MOST_READINGS,
         }
     }
+}
+
+impl TryFrom<Settings> for FeaturesBuilder {
+    type Error = Error;
+    fn try_from(settings: Settings) -> Result<Self> {
+        let mut seen = HashSet::new();
+        if let Some(twice) = settings.metrics.iter().find(|metric| !seen.insert(&metric.name)) {
+            return Err(Error::invalid("metrics", "must differ", twice.name.escape_debug()));
+        }
+        settings.layout()?;
+        Ok(FeaturesBuilder(settings))
+    }
+}
+
+impl From<FeaturesBuilder> for Settings {
+    fn from(builder: FeaturesBuilder) -> Self {
+        builder.0
+    }
+}
+
+/// Whole milliseconds, as the limits of windows are.
+mod millis {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(length: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(length.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        Ok(Duration::from_millis(u64::deserialize(deserializer)?))
+    }
+}
+
+impl FeaturesBuilder {
+    pub(super) fn new() -> Self {
+        FeaturesBuilder(Settings::default())
+    }
 
     /// The time zone of the wall clock for hours, weekdays and residuals; UTC unless told otherwise.
-    #[must_use]
     pub fn zone(mut self, zone: Tz) -> Self {
-        self.zone = zone;
+        self.0.zone = zone;
         self
     }
 
     /// Features of the time of a reading. They stand before all others.
-    #[must_use]
     pub fn time(mut self, features: impl IntoIterator<Item = TimeFeature>) -> Self {
-        self.time.extend(features);
+        self.0.time.extend(features);
         self
     }
 
     /// Metrics and the features that each of them has. The values of a reading stand in the order in which
     /// metrics are first named, the features in that of the metrics, then in their own.
-    #[must_use]
     pub fn metrics<N: Into<String>>(
         mut self,
         names: impl IntoIterator<Item = N>,
@@ -146,26 +224,24 @@ impl FeaturesBuilder {
     ) -> Self {
         let features: Vec<Feature> = features.into_iter().collect();
         for name in names.into_iter().map(Into::into) {
-            match self.metrics.iter_mut().find(|metric| metric.0 == name) {
-                Some(metric) => metric.1.extend(&features),
-                None => self.metrics.push((name, features.clone())),
+            match self.0.metrics.iter_mut().find(|metric| metric.name == name) {
+                Some(metric) => metric.features.extend(&features),
+                None => self.0.metrics.push(Metric { name, features: features.clone() }),
             }
         }
         self
     }
 
     /// How features are made comparable; not at all unless told otherwise.
-    #[must_use]
     pub fn standardisation(mut self, standardisation: Standardisation) -> Self {
-        self.standardisation = standardisation;
+        self.0.standardisation = standardisation;
         self
     }
 
     /// How many readings of a key are kept at most, [`Features::MOST_READINGS`] unless told otherwise: the
     /// memory of a key does not grow beyond, and a window that would hold more holds the newest of them.
-    #[must_use]
     pub fn most_readings(mut self, readings: usize) -> Self {
-        self.most_readings = readings;
+        self.0.most_readings = readings;
         self
     }
 
@@ -175,9 +251,16 @@ impl FeaturesBuilder {
     /// When there is no metric, a metric has no name or no feature, a feature is asked for twice, or a
     /// lag, a window or the number of readings is out of range.
     pub fn build(self) -> Result<Features> {
-        let layout = self.layout()?;
-        Ok(Features::new(layout, self.standardisation))
+        let layout = self.0.layout()?;
+        Ok(Features::new(layout, self.0.standardisation))
     }
+}
+
+impl Settings {
+    /// The most readings a window may hold, whatever is configured.
+    const MOST_READINGS: usize = 1 << 24;
+    const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+    const MOST_LAGS: usize = 10_000;
 
     fn layout(&self) -> Result<Layout> {
         if self.metrics.is_empty() {
@@ -188,7 +271,7 @@ impl FeaturesBuilder {
             layout.plain.push((layout.names.len(), Plain::Time(feature)));
             layout.names.extend(feature.names().iter().map(|&name| name.to_owned()));
         }
-        for (metric, (name, features)) in self.metrics.iter().enumerate() {
+        for (metric, Metric { name, features }) in self.metrics.iter().enumerate() {
             if name.is_empty() || name.contains(char::is_control) {
                 let rule = "must be named, without control characters";
                 return Err(Error::invalid("metric", rule, name.escape_debug()));
@@ -292,8 +375,8 @@ impl Layout {
         match feature {
             Feature::Value => self.plain.push((column, Plain::Value(metric))),
             Feature::Lag(readings) => {
-                if !(1..=FeaturesBuilder::MOST_LAGS).contains(&readings) {
-                    let rule = format!("must be from 1 to {} readings", FeaturesBuilder::MOST_LAGS);
+                if !(1..=Settings::MOST_LAGS).contains(&readings) {
+                    let rule = format!("must be from 1 to {} readings", Settings::MOST_LAGS);
                     return Err(Error::invalid(name, rule, readings));
                 }
                 self.lags = self.lags.max(readings);
@@ -335,7 +418,7 @@ impl Layout {
     fn window(&mut self, name: &str, length: Duration) -> Result<usize> {
         let (least, millis) = (Duration::from_millis(1), u64::try_from(length.as_millis()));
         let is_whole = millis.is_ok_and(|millis| Duration::from_millis(millis) == length);
-        if !(least..=FeaturesBuilder::LONGEST).contains(&length) || !is_whole {
+        if !(least..=Settings::LONGEST).contains(&length) || !is_whole {
             let rule = "must have a window of whole milliseconds, from 1 ms to 366 days";
             return Err(Error::invalid(name, rule, format_args!("{length:?}")));
         }

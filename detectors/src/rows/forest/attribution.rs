@@ -1,8 +1,8 @@
 //! Why a row is strange: which features set it apart, and what would not have.
 
 use super::IsolationForest;
+use super::node::Node;
 use super::scaler::Boundary;
-use super::tree::Node;
 use crate::contract::{Counterfactual, Refusal};
 use serde::Serialize;
 

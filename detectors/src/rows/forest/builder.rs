@@ -1,7 +1,7 @@
 //! What a forest shall be, before it is fitted.
 
 use super::IsolationForest;
-use super::grow::Split;
+use super::split::Split;
 use super::threshold::Threshold;
 use ndarray::ArrayView2;
 use peak_core::{Error, Result};
@@ -10,9 +10,30 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 /// What a forest shall be. Values are checked when it is fitted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+///
+/// As data, of a file of configuration, say, they are checked on the way in; what is not named is as
+/// [`IsolationForest::builder`] has it:
+///
+/// ```
+/// use peak_detectors::IsolationForestBuilder;
+///
+/// let rows = ndarray::array![[90.0, 3.0], [95.0, 4.0], [88.0, 3.0], [92.0, 2.0]];
+/// let read = |text| serde_json::from_str::<IsolationForestBuilder>(text);
+/// let forest = read(r#"{"trees": 50, "split": "pooled_pairs", "threshold": {"contamination": 0.01}}"#)?;
+/// assert_eq!(forest.fit(rows.view())?.trees(), 50);
+/// assert!(read(r#"{"threshold": {"contamination": 2.0}}"#).is_err()); // out of range
+/// assert!(read(r#"{"tree": 50}"#).is_err()); // nothing is called so
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Plan", into = "Plan")]
 #[must_use = "a builder does nothing until it is fitted"]
-pub struct IsolationForestBuilder {
+pub struct IsolationForestBuilder(pub(super) Plan);
+
+/// What a forest is fitted and goes on by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Plan {
     pub(super) trees: usize,
     pub(super) sample: usize,
     pub(super) depth: Option<u32>,
@@ -25,9 +46,9 @@ pub struct IsolationForestBuilder {
     pub(super) weights: Option<Vec<f64>>,
 }
 
-impl Default for IsolationForestBuilder {
+impl Default for Plan {
     fn default() -> Self {
-        IsolationForestBuilder {
+        Plan {
             trees: 100,
             sample: 256,
             depth: None,
@@ -42,17 +63,33 @@ impl Default for IsolationForestBuilder {
     }
 }
 
+impl TryFrom<Plan> for IsolationForestBuilder {
+    type Error = Error;
+    fn try_from(plan: Plan) -> Result<Self> {
+        // How many columns there will be is not known, unless they are named or weighed.
+        let columns = plan.names.as_ref().map(Vec::len).or(plan.weights.as_ref().map(Vec::len));
+        plan.check(columns.unwrap_or(1))?;
+        Ok(IsolationForestBuilder(plan))
+    }
+}
+
+impl From<IsolationForestBuilder> for Plan {
+    fn from(builder: IsolationForestBuilder) -> Self {
+        builder.0
+    }
+}
+
 impl IsolationForestBuilder {
     /// How many trees there are; 100 unless told otherwise.
     pub fn trees(mut self, trees: usize) -> Self {
-        self.trees = trees;
+        self.0.trees = trees;
         self
     }
 
     /// How many distinct rows each tree is grown on, from 2; 256 unless told otherwise, and all where
     /// there are fewer.
     pub fn sample(mut self, rows: usize) -> Self {
-        self.sample = rows;
+        self.0.sample = rows;
         self
     }
 
@@ -60,39 +97,39 @@ impl IsolationForestBuilder {
     /// unless told otherwise the binary logarithm of the sample, rounded up. Up to 8, scoring is
     /// fastest.
     pub fn depth(mut self, depth: u32) -> Self {
-        self.depth = Some(depth);
+        self.0.depth = Some(depth);
         self
     }
 
     /// How nodes are split; [`Split::Classical`] unless told otherwise.
     pub fn split(mut self, split: Split) -> Self {
-        self.split = split;
+        self.0.split = split;
         self
     }
 
     /// Where the randomness comes from. Forests of different seeds have no tree in common.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        self.0.seed = seed;
         self
     }
 
     /// On how many threads it is fitted and scores many rows; the bits do not depend on it.
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
-        self.threads = threads;
+        self.0.threads = threads;
         self
     }
 
     /// From which score on a row is anomalous. It can be changed later:
     /// [`set_threshold`](IsolationForest::set_threshold).
     pub fn threshold(mut self, threshold: Threshold) -> Self {
-        self.threshold = threshold;
+        self.0.threshold = threshold;
         self
     }
 
     /// How many rows are kept for the threshold, p-values and new trees; 4,096 unless told otherwise,
     /// and never fewer than a tree is grown on.
     pub fn reservoir(mut self, rows: usize) -> Self {
-        self.reservoir = rows;
+        self.0.reservoir = rows;
         self
     }
 
@@ -100,14 +137,14 @@ impl IsolationForestBuilder {
     /// places together with their names leave the forest as it is. Without names, the places are the
     /// names: `x0`, `x1` …
     pub fn names<T: Into<String>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
-        self.names = Some(names.into_iter().map(Into::into).collect());
+        self.0.names = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
     /// How likely each feature is drawn for a split: finite, not negative, not all 0. A weight of 0 is a
     /// feature that is never looked at.
     pub fn weights(mut self, weights: impl IntoIterator<Item = f64>) -> Self {
-        self.weights = Some(weights.into_iter().collect());
+        self.0.weights = Some(weights.into_iter().collect());
         self
     }
 
@@ -118,7 +155,7 @@ impl IsolationForestBuilder {
     /// When a setting breaks its rule, with fewer than two rows, without a column, and with an infinite
     /// value.
     pub fn fit(self, x: ArrayView2<'_, f64>) -> Result<IsolationForest> {
-        IsolationForest::fit(self, x, None)
+        IsolationForest::fit(self.0, x, None)
     }
 
     /// Fits a forest to rows of which some count more: in a sample, a row is as likely as its weight.
@@ -127,9 +164,11 @@ impl IsolationForestBuilder {
     /// As [`fit`](Self::fit), and when there is not one finite weight per row that is not negative, or
     /// fewer than two are above 0.
     pub fn fit_weighted(self, x: ArrayView2<'_, f64>, weights: &[f64]) -> Result<IsolationForest> {
-        IsolationForest::fit(self, x, Some(weights))
+        IsolationForest::fit(self.0, x, Some(weights))
     }
+}
 
+impl Plan {
     pub(super) fn check(&self, features: usize) -> Result<()> {
         let at_least = |field, least: usize, value: usize| {
             let error = || Error::invalid(field, format!("must be at least {least}"), value);

@@ -1,179 +1,112 @@
-//! Where a node is split: the one choice in which the kinds of forest differ.
+//! One tree: grown on a sample of rows, and what is the same for all kinds of it.
 
-use super::pair::pair;
-use super::random::{hash, unit};
-use super::scaler::Curve;
-use super::tree::Direction;
-use super::valley::valley;
-use serde::{Deserialize, Serialize};
+use super::columns::Sample;
+use super::cut::Cut;
+use super::node::{Node, Side};
+use super::split::{Split, choose};
+use crate::rows::random::hash;
 
-/// How the nodes of the trees are split.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Split {
-    /// A random feature at a random place between its smallest and its largest value (Liu, Ting and
-    /// Zhou, 2008).
-    #[default]
-    Classical,
-    /// A random feature, cut at the valley between two groups of its values where there is one, and at
-    /// a random place where there is none. It takes twice as long to fit as
-    /// [`Classical`](Self::Classical), and as long to score. On 28 labelled sets and with 10 seeds the
-    /// mean area under the ROC curve was 0.782 against 0.753; it was larger by more than 0.01 on 13 sets,
-    /// and smaller by as much on 7.
-    ///
-    /// Features are seen on the scale of the signed square root, sign(u) (√(1 + |u|) − 1) with u the
-    /// distance from the median in robust standard deviations (IQR / 1.349): on the plain scale a heavy
-    /// tail would take nearly all random cuts.
-    ///
-    /// The best cut of a node's n values is where the sum of squares around the means of both sides,
-    /// SSₗ + SSᵣ, is least: Otsu's rule (1979). It explains the part g = 1 − (SSₗ + SSᵣ) / SS of their
-    /// sum of squares, half-way between the two values next to it. The best cut of a normal
-    /// distribution explains 2 / π = 0.637, of a uniform one 0.75, and of few values more by chance.
-    /// So a node is cut there only where g reaches 0.65 + 2 / n: where the values are two groups more than
-    /// one peak, or have an end far from the rest. A best cut of one peak would go through its middle and
-    /// isolate nothing.
-    ///
-    /// Known weakness: anomalies that are many and close to one another. A cut takes such a clump off as
-    /// a whole, and below it is as hard to isolate as any group of rows.
-    /// [`Classical`](Self::Classical) does better there.
-    PooledGain,
-    /// As [`PooledGain`](Self::PooledGain), but cut across two random features a and b at once: the sum
-    /// (gₐ / sₐ) a + (g_b / s_b) b, where gₐ and g_b are drawn from the standard normal distribution
-    /// and sₐ and s_b are the standard deviations among the node's rows. It sees rows that are ordinary
-    /// in each feature, but not in how two go together (after Hariri, Carrasco Kind and Brunner, 2021,
-    /// with two features rather than all). Where b is a or does not differ, the cut is of a alone.
-    ///
-    /// It takes three times as long to fit as [`Classical`](Self::Classical), and 1.7 times as long to score.
-    /// On the same 28 sets the mean area was 0.784; it was larger than the classical one on 14 sets, and
-    /// smaller on 6. What a cut contributes to a row's score is shared between its features as gₐ² to
-    /// g_b². It has the same weakness as `PooledGain`.
-    PooledPairs,
-}
-
-impl Split {
-    /// How features are bent before they are cut.
-    pub(super) fn curve(self) -> Curve {
-        match self {
-            Split::Classical => Curve::Straight,
-            Split::PooledGain | Split::PooledPairs => Curve::Root,
-        }
-    }
-}
-
-/// The rows that a tree is grown on, as the trees see them.
-pub(super) struct Sample<'a> {
-    /// Column by column.
-    pub(super) values: &'a [f32],
-    /// How many rows.
-    pub(super) rows: usize,
-    /// Per feature, who it is: all randomness about a feature comes from it, not from its place.
-    pub(super) identities: &'a [u64],
-    /// Per feature, how likely it is to be drawn; `None` when all are as likely.
-    pub(super) weights: Option<&'a [f64]>,
-}
-
-/// What is below the threshold goes left, what is not goes right.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Cut {
-    pub(super) direction: Direction,
-    pub(super) threshold: f32,
-}
-
-impl Sample<'_> {
-    pub(super) fn column(&self, feature: usize) -> &[f32] {
-        &self.values[feature * self.rows..][..self.rows]
-    }
-
-    /// The smallest and the largest of these rows' values, when they differ. NaN is left out.
-    fn range(&self, feature: usize, rows: &[u32]) -> Option<(f32, f32)> {
-        let column = self.column(feature);
-        let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
-        for &row in rows {
-            let value = column[row as usize];
-            low = if value < low { value } else { low };
-            high = if value > high { value } else { high };
-        }
-        (low < high).then_some((low, high))
-    }
-
-    /// These rows' values in a direction, ascending. NaN is left out.
-    pub(super) fn known(&self, direction: Direction, rows: &[u32]) -> Vec<f32> {
-        let value = |&row: &u32| direction.of(|feature| self.column(feature)[row as usize]);
-        let values = rows.iter().map(value);
-        let mut values: Vec<f32> = values.filter(|value| !value.is_nan()).collect();
-        values.sort_unstable_by(f32::total_cmp);
-        values
-    }
-
-    /// Draws one of the `live` features and takes it out; of `draws`, which belong to them, too.
-    fn draw(&self, live: &mut Vec<u32>, draws: &mut Vec<Draw>) -> Option<Draw> {
-        let first = (0..draws.len()).min_by(|&a, &b| draws[a].time.total_cmp(&draws[b].time))?;
-        live.swap_remove(first);
-        Some(draws.swap_remove(first))
-    }
-
-    /// Every feature's turn: exponential times with the weights as rates, so that the first is drawn
-    /// with a probability in proportion to its weight, and does not depend on the features' places.
-    fn draws(&self, live: &[u32], seed: u64) -> Vec<Draw> {
-        let draw = |&feature: &u32| {
-            let feature = feature as usize;
-            let hash = hash(seed, self.identities[feature]);
-            let draw = unit(hash);
-            // Equal weights need no logarithm: the order is the same.
-            let time = self.weights.map_or(draw, |weights| -libm::log1p(-draw) / weights[feature]);
-            Draw { feature, time, hash }
-        };
-        live.iter().map(draw).collect()
-    }
-}
-
+/// What trees are grown by.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Draw {
-    pub(super) feature: usize,
-    time: f64,
-    /// What is random about the feature in this node.
-    pub(super) hash: u64,
+pub(super) struct Growth<'a> {
+    pub(super) split: Split,
+    pub(super) depth: u32,
+    /// The mean path length below a leaf, per number of its rows.
+    pub(super) paths: &'a [f64],
 }
 
-/// What a node's and a feature's randomness is for, apart from the order of the features.
-const PARTNER: u64 = 1;
-const PLACE: u64 = 1;
+/// The mean length of an unsuccessful search among so many rows, for all numbers up to `most`:
+/// c(n) = 2 H(n − 1) − 2 (n − 1) / n, with exact harmonic numbers.
+pub(super) fn mean_paths(most: usize) -> Vec<f64> {
+    let mut harmonic = 0.0;
+    let mut path = |n: usize| {
+        if n < 2 {
+            return 0.0;
+        }
+        let before = (n - 1) as f64;
+        harmonic += 1.0 / before;
+        2.0 * harmonic - 2.0 * before / n as f64
+    };
+    (0..=most).map(&mut path).collect()
+}
 
-/// Chooses where these rows are split. `live` are the features that may still differ among them; those
-/// that are found not to are taken out. `None` when no feature differs.
-pub(super) fn choose(
-    split: Split,
-    sample: &Sample<'_>,
-    rows: &[u32],
-    live: &mut Vec<u32>,
+/// The nodes of a tree; the root is the first.
+pub(super) fn grow(growth: &Growth<'_>, sample: &Sample<'_>, seed: u64) -> Vec<Node> {
+    let mut rows: Vec<u32> = (0..sample.rows as u32).collect();
+    let is_live = |&feature: &u32| sample.weights.is_none_or(|weights| weights[feature as usize] > 0.0);
+    let live = (0..sample.identities.len() as u32).filter(is_live).collect();
+    let mut tree = Tree { growth, sample, seed, nodes: vec![Node::LEAF] };
+    tree.grow(0, Place { number: 1, depth: 0 }, &mut rows, live);
+    tree.nodes
+}
+
+struct Tree<'a> {
+    growth: &'a Growth<'a>,
+    sample: &'a Sample<'a>,
     seed: u64,
-) -> Option<Cut> {
-    let mut draws = sample.draws(live, seed);
-    while let Some(chosen) = sample.draw(live, &mut draws) {
-        let Draw { feature, hash: drawn, .. } = chosen;
-        let Some((low, high)) = sample.range(feature, rows) else { continue };
-        live.push(feature as u32);
-        let place = unit(hash(drawn, PLACE)) as f32;
-        let along = Direction::along(feature);
-        return Some(match split {
-            Split::Classical => Cut { direction: along, threshold: between(low, high, place) },
-            Split::PooledGain => {
-                Cut { direction: along, threshold: valley(&sample.known(along, rows), place) }
-            }
-            Split::PooledPairs => {
-                let draws = sample.draws(live, hash(seed, PARTNER));
-                let partner = draws.into_iter().min_by(|a, b| a.time.total_cmp(&b.time));
-                let pair = partner.and_then(|partner| pair(sample, rows, chosen, partner));
-                let (direction, values) = pair.unwrap_or_else(|| (along, sample.known(along, rows)));
-                Cut { direction, threshold: valley(&values, place) }
-            }
-        });
-    }
-    None
+    nodes: Vec<Node>,
 }
 
-/// Above `low` and not above `high`, so that neither side is empty.
-pub(super) fn between(low: f32, high: f32, place: f32) -> f32 {
-    let threshold = low + place * (high - low);
-    if threshold > low && threshold <= high { threshold } else { high }
+/// Where a node stands: counted breadth first, from 1 at the root.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    number: u64,
+    depth: u32,
+}
+
+impl Tree<'_> {
+    fn grow(&mut self, node: usize, place: Place, rows: &mut [u32], mut live: Vec<u32>) {
+        let splits = rows.len() > 1 && place.depth < self.growth.depth;
+        let seed = hash(self.seed, place.number);
+        let cut = if splits { choose(self.growth.split, self.sample, rows, &mut live, seed) } else { None };
+        let Some(Cut { direction, threshold }) = cut else {
+            let path = f64::from(place.depth) + self.growth.paths[rows.len()];
+            self.nodes[node].path = path as f32;
+            return;
+        };
+        let sample = self.sample;
+        let value = |row: u32| direction.of(|feature| sample.column(feature)[row as usize]);
+        let not_above = partition(rows, |row| {
+            let value = value(row);
+            value < threshold || value.is_nan()
+        });
+        let below = partition(&mut rows[..not_above], |row| !value(row).is_nan());
+        let above = rows.len() - not_above;
+        let (missing, middle) = if above > below { (Side::Right, below) } else { (Side::Left, not_above) };
+        let left = self.nodes.len();
+        self.nodes.extend([Node::LEAF; 2]);
+        let split = Node { direction, threshold, left: left as u32, missing, path: 0.0 };
+        let (lower, upper) = rows.split_at_mut(middle);
+        let below = |right: u64| Place { number: 2 * place.number + right, depth: place.depth + 1 };
+        self.grow(left, below(0), lower, live.clone());
+        self.grow(left + 1, below(1), upper, live);
+        let sum = |node: usize, rows: &[u32]| f64::from(self.nodes[node].path) * rows.len() as f64;
+        let path = (sum(left, lower) + sum(left + 1, upper)) / (lower.len() + upper.len()) as f64;
+        self.nodes[node] = Node { path: path as f32, ..split };
+    }
+}
+
+/// Puts the rows that belong left to the front, and says how many there are.
+fn partition(rows: &mut [u32], is_left: impl Fn(u32) -> bool) -> usize {
+    let mut left = 0;
+    for i in 0..rows.len() {
+        // Swapped in any case: a processor cannot foresee the side.
+        rows.swap(i, left);
+        left += usize::from(is_left(rows[left]));
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_lengths_have_exact_harmonic_numbers() {
+        let paths = mean_paths(256);
+        assert_eq!(paths[..3], [0.0, 0.0, 1.0]);
+        assert!((paths[3] - 5.0 / 3.0).abs() < 1e-15);
+        let harmonic: f64 = (1..256).map(|i| 1.0 / f64::from(i)).sum();
+        assert!((paths[256] - (2.0 * harmonic - 2.0 * 255.0 / 256.0)).abs() < 1e-12);
+    }
 }

@@ -20,7 +20,7 @@ mod tile;
 
 pub(super) use tile::{Infinite, ROWS, Tile};
 
-use super::tree::Node;
+use super::node::Node;
 use fearless_simd::{Level, dispatch};
 use padded::{LEVELS, Padded};
 use pairs::Pairs;
@@ -142,13 +142,13 @@ fn walk(tree: &[Node], value: impl Fn(usize) -> f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::forest::node::{Direction, Second, Side};
     use crate::rows::forest::scaler::{Curve, Scale};
-    use crate::rows::forest::tree::{Direction, Second, Side};
     use ndarray::Array2;
 
     /// A tree with all kinds of splits and leaves; every other one stops early.
     fn tree(depth: u32, columns: u32, seed: u64, paired: f64) -> Vec<Node> {
-        let mut random = crate::rows::forest::random::Random::new(seed);
+        let mut random = crate::rows::random::Random::new(seed);
         let mut nodes = vec![(
             0,
             Node { direction: Direction::along(0), threshold: 0.0, left: 0, missing: Side::Left, path: 1.0 },
@@ -203,7 +203,7 @@ mod tests {
             let kernel = Kernel::new(&trees);
             assert_eq!(matches!(kernel, Kernel::Walked(_)), depth > LEVELS);
             assert_eq!(matches!(kernel, Kernel::Pairs(..)), depth <= LEVELS && paired > 0.0 && columns > 1);
-            let mut random = crate::rows::forest::random::Random::new(9);
+            let mut random = crate::rows::random::Random::new(9);
             let x = Array2::from_shape_simple_fn((200, columns), || {
                 if random.unit() < missing { f64::NAN } else { random.unit() - 0.5 }
             });

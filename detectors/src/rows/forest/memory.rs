@@ -1,11 +1,12 @@
 //! Saving and restoring a forest.
 
 use super::IsolationForest;
-use super::builder::IsolationForestBuilder;
+use super::builder::Plan;
+use super::grow::mean_paths;
 use super::kernel::Kernel;
+use super::node::{Direction, Node, Second};
 use super::reservoir::Reservoir;
 use super::scaler::Scale;
-use super::tree::{Direction, Node, Second, mean_paths};
 use crate::contract::Persist;
 use peak_core::{Error, Result, snapshot};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use std::path::Path;
 /// [`into_forest`](Self::into_forest) needs nothing else.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ForestMemory {
-    settings: IsolationForestBuilder,
+    settings: Plan,
     names: Vec<String>,
     scales: Vec<Scale>,
     trees: Vec<Vec<Node>>,
@@ -30,7 +31,7 @@ pub struct ForestMemory {
 /// The same, borrowed.
 #[derive(Serialize)]
 struct Borrowed<'a> {
-    settings: &'a IsolationForestBuilder,
+    settings: &'a Plan,
     names: &'a [String],
     scales: &'a [Scale],
     trees: &'a [Vec<Node>],
@@ -50,7 +51,7 @@ impl ForestMemory {
         self.check()?;
         let cutoff = self.settings.threshold.among(&self.reference);
         Ok(IsolationForest {
-            plan: IsolationForestBuilder { threads: NonZeroUsize::MIN, ..self.settings },
+            plan: Plan { threads: NonZeroUsize::MIN, ..self.settings },
             names: self.names,
             scales: self.scales,
             kernel: Kernel::new(&self.trees),
@@ -66,7 +67,7 @@ impl ForestMemory {
 
     fn check(&self) -> Result<()> {
         let columns = self.names.len();
-        IsolationForestBuilder { names: Some(self.names.clone()), ..self.settings.clone() }.check(columns)?;
+        Plan { names: Some(self.names.clone()), ..self.settings.clone() }.check(columns)?;
         require(self.scales.len() == columns, "must have one scale per column", self.scales.len())?;
         self.scales.iter().try_for_each(|scale| scale.check())?;
         let trees = self.trees.len();
@@ -148,7 +149,7 @@ impl IsolationForest {
 impl Persist for IsolationForest {
     type Memory = ForestMemory;
     const KIND: &'static str = "isolation forest";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
     fn memory(&self) -> impl Serialize {
         Borrowed {

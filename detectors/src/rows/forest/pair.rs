@@ -1,8 +1,8 @@
 //! Directions across two features.
 
-use super::grow::{Draw, Sample};
-use super::random::{hash, unit};
-use super::tree::{Direction, Second};
+use super::columns::{Draw, Sample};
+use super::node::{Direction, Second};
+use crate::rows::random::{hash, unit};
 
 /// A random direction across two features, each measured in its standard deviation among these rows, and
 /// the rows' values in it, ascending. `None` when there is but one feature, when one does not differ, or

@@ -1,7 +1,7 @@
 //! The rows that are kept: for the threshold, and for trees that are grown later.
 
-use super::random::{Random, hash};
 use super::sample::{Rows, gather};
+use crate::rows::random::{Random, hash};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,11 @@ impl Reservoir {
     pub(super) fn view(&self, columns: usize) -> ArrayView2<'_, f64> {
         let rows = self.values.len() / columns;
         ArrayView2::from_shape((rows, columns), &self.values).expect("whole rows")
+    }
+
+    /// The values of one of so many columns.
+    pub(super) fn column(&self, columns: usize, column: usize) -> Vec<f64> {
+        self.values.iter().skip(column).step_by(columns).copied().collect()
     }
 
     pub(super) fn learn(&mut self, row: &[f64], seed: u64) {

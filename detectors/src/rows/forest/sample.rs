@@ -1,6 +1,6 @@
 //! Which rows a tree is grown on: distinct ones, at a cost that does not depend on how many there are.
 
-use super::random::{Random, hash, unit};
+use crate::rows::random::{Random, hash, unit};
 use foldhash::fast::FixedState;
 use indexmap::IndexSet;
 use ndarray::ArrayView2;
@@ -39,6 +39,31 @@ impl Rows {
             return Err(Error::invalid("row weights", rule, sum));
         }
         Ok(Rows::Weighted { weights: weights.to_vec(), sums, positive })
+    }
+
+    /// The same without the rows that have no value: nothing can be learned of them.
+    ///
+    /// # Errors
+    /// Where a value is infinite, and when fewer than two rows are left.
+    pub(super) fn of_which_there_are_values(self, x: ArrayView2<'_, f64>) -> Result<Self> {
+        if x.iter().any(|value| value.is_infinite()) {
+            return Err(infinite(x));
+        }
+        let has_value: Vec<bool> =
+            x.rows().into_iter().map(|row| row.iter().any(|value| !value.is_nan())).collect();
+        if !has_value.contains(&false) {
+            return Ok(self);
+        }
+        let left = has_value.iter().filter(|&&has_value| has_value).count();
+        if left < 2 {
+            return Err(Error::invalid("rows with a value", "must be at least 2", left));
+        }
+        let weights = match self {
+            Rows::Equal(rows) => vec![1.0; rows],
+            Rows::Weighted { weights, .. } => weights,
+        };
+        let of_values = weights.iter().zip(&has_value).map(|(&weight, &has)| if has { weight } else { 0.0 });
+        Rows::weighted(&of_values.collect::<Vec<_>>(), x.nrows())
     }
 
     /// How many rows can be drawn.
@@ -84,6 +109,13 @@ impl Rows {
         rows.sort_unstable();
         rows
     }
+}
+
+/// The error about the first infinite value.
+pub(super) fn infinite(x: ArrayView2<'_, f64>) -> Error {
+    let found = x.indexed_iter().find(|(_, value)| value.is_infinite());
+    let (place, value) = found.map_or(((0, 0), f64::INFINITY), |(place, &value)| (place, value));
+    Error::invalid(format!("row {}, column {}", place.0, place.1), "must be finite, or NaN if missing", value)
 }
 
 /// Copies rows of a matrix into one piece. Next to nothing is done between two rows, so that the memory of

@@ -29,6 +29,8 @@ pub(super) enum Curve {
 
 /// Scaled values are kept within it, so that differences between any two of them are finite.
 const LIMIT: f64 = 1e37;
+/// Values so many of their spreads away from the centre keep half of the 24 digits of an `f32`.
+const FARTHEST: f64 = 4_096.0;
 /// The greatest factor: the values that would need more are nearly all subnormal.
 const MOST: f64 = f64::MAX / 1e6;
 /// The interquartile range of a normal distribution, in its standard deviations.
@@ -90,6 +92,18 @@ impl Scale {
             }
         };
         Scale { centre, factor, curve }
+    }
+
+    /// That of values which this one does not tell apart any more; `None` where it does, or where they do not
+    /// differ.
+    pub(super) fn outgrown(self, values: &mut Vec<f64>) -> Option<Self> {
+        let fresh = Scale::of(values, self.curve);
+        let differ = values.iter().any(|value| *value != values[0]);
+        // Where the values lie, and how far they spread, in this scale's units.
+        let distance = ((fresh.centre - self.centre) * self.factor).abs();
+        let spread = self.factor / fresh.factor;
+        let told_apart = distance <= FARTHEST * spread && distance + spread <= LIMIT;
+        (differ && !told_apart).then_some(fresh)
     }
 
     /// As the trees see the value: NaN stays NaN, all else is finite, and the order is kept.
@@ -267,6 +281,25 @@ mod tests {
                     assert!(scale.apply(value).is_finite() || value.is_nan(), "{value} {scale:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_scale_is_outgrown_when_values_that_differ_are_too_far_away_for_their_spread() {
+        let around = |centre: f64, spread: f64| -> Vec<f64> {
+            (0..=64).map(|i| centre + spread * (f64::from(i) / 32.0 - 1.0)).collect()
+        };
+        for curve in [Curve::Straight, Curve::Root] {
+            let scale = Scale::of(&mut around(0.0, 1.0), curve);
+            let outgrown = |mut values: Vec<f64>| scale.outgrown(&mut values);
+            for (centre, spread) in [(0.0, 1.0), (1e3, 1.0), (1e9, 1e7), (0.0, 1e-30), (0.0, 1e30)] {
+                assert_eq!(outgrown(around(centre, spread)), None, "{centre} ± {spread}");
+            }
+            for (centre, spread) in [(1e5, 1.0), (-1e5, 1.0), (1.0, 1e-6), (1e9, 1e3), (0.0, 1e40)] {
+                let fresh = Scale::of(&mut around(centre, spread), curve);
+                assert_eq!(outgrown(around(centre, spread)), Some(fresh), "{centre} ± {spread}");
+            }
+            assert_eq!((outgrown(vec![1e9; 9]), outgrown(vec![f64::NAN; 9])), (None, None));
         }
     }
 

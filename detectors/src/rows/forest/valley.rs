@@ -1,6 +1,6 @@
 //! The valley between two groups of values, and whether there is one.
 
-use super::grow::between;
+use super::cut::between;
 
 /// The part of a sum of squares that a cut must explain for a valley, but for what few values explain
 /// by chance: a little more than the 2 / π of a normal distribution.
@@ -55,7 +55,7 @@ mod tests {
         let (explained, cut) = best_cut(&uniform);
         assert!((explained - 0.75).abs() < 1e-3 && (cut - 0.5).abs() < 1e-3, "{explained} {cut}");
         // The sum of twelve uniform numbers is close to normal.
-        let mut random = crate::rows::forest::random::Random::new(1);
+        let mut random = crate::rows::random::Random::new(1);
         let mut normal: Vec<f32> =
             (0..20_000).map(|_| ((0..12).map(|_| random.unit()).sum::<f64>() - 6.0) as f32).collect();
         normal.sort_unstable_by(f32::total_cmp);

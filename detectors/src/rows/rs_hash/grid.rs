@@ -1,5 +1,7 @@
 //! Random grids over a few features, hashed to a few counters.
 
+use crate::rows::random::Random;
+
 /// The counters of a grid.
 pub(super) const BINS: usize = 1 << BITS;
 const BITS: u32 = 6;
@@ -29,7 +31,7 @@ impl Grid {
     /// With up to three features every second grid leaves one of them out, so that a missing value
     /// does not leave nothing to look at.
     pub(super) fn deal(width: usize, grids: usize, seed: u64) -> Vec<Grid> {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut cards: Vec<u32> = (0..width as u32).collect();
         let mut left = 0;
         let mut deal = |random: &mut Random| {
@@ -56,8 +58,8 @@ impl Grid {
                 multipliers: std::array::from_fn(|side| {
                     if side < sides { (random.next() >> 32) as u32 | 1 } else { 0 }
                 }),
-                shifts: std::array::from_fn(|_| random.fraction() as f32),
-                cells: (FEWEST * libm::pow(MOST / FEWEST, random.fraction())) as f32,
+                shifts: std::array::from_fn(|_| random.unit() as f32),
+                cells: (FEWEST * libm::pow(MOST / FEWEST, random.unit())) as f32,
             }
         };
         (0..grids.max(width.div_ceil(SIDES))).map(grid).collect()
@@ -99,27 +101,6 @@ impl Grid {
             values[side] = 0.5;
             self.hash(values)
         })
-    }
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// In 0 to 1, without 1.
-    fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        ((u128::from(self.next()) * end as u128) >> 64) as usize
     }
 }
 

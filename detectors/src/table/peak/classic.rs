@@ -16,19 +16,26 @@
 //!
 //! [telemetry-peak-analyzer]: https://github.com/vmware-labs/telemetry-peak-analyzer
 
+mod assessment;
+mod days;
+pub(crate) mod original;
+mod row;
+mod weights;
+
+pub use assessment::Assessment;
+pub use days::DayStatistics;
+pub use original::Number;
+pub use row::Row;
+pub use weights::Weights;
+
 use super::Floor;
-use super::original::Number;
-use crate::contract::{
-    Counterfactual, Evidence, Explanation, Judged, Observation, Refusal, TableDetector, TableWindow, Verdict,
-};
+use crate::contract::{Explanation, Judged, Observation, Refusal, TableDetector, TableWindow};
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use peak_core::{
-    Error, GlobalTable, Key, KeyMap, Past, Report, Result, Schema, Source, Span, Summaries, Summary,
-    Timestamp, Tz, Windows,
+    Error, GlobalTable, Key, KeyMap, Report, Result, Schema, Source, Span, Summaries, Timestamp, Tz, Windows,
 };
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -39,7 +46,8 @@ pub type Rows = KeyMap<Row>;
 ///
 /// ```
 /// use peak_core::{Schema, Tz};
-/// use peak_detectors::{Classic, Peak, Weights};
+/// use peak_detectors::classic::Weights;
+/// use peak_detectors::{Classic, Peak};
 ///
 /// let rule = Classic::new(&Schema::file_types(), Tz::America__New_York)
 ///     .with_floor("task.severity", "malicious", 90)?
@@ -104,95 +112,6 @@ enum Keeping {
     #[default]
     Forever,
     WithinHorizon,
-}
-
-/// The constants of the classic rule.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Constants", into = "Constants")]
-pub struct Weights {
-    least_records: u64,
-    global_weight: f64,
-    least_share: f64,
-}
-
-/// Weights as they are configured, before they are checked.
-#[derive(Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Constants {
-    least_records: u64,
-    global_weight: f64,
-    least_share: f64,
-}
-
-impl Default for Constants {
-    fn default() -> Self {
-        Weights::default().into()
-    }
-}
-
-impl TryFrom<Constants> for Weights {
-    type Error = Error;
-    fn try_from(constants: Constants) -> Result<Self> {
-        Weights::new(constants.least_records, constants.global_weight, constants.least_share)
-    }
-}
-
-impl From<Weights> for Constants {
-    fn from(Weights { least_records, global_weight, least_share }: Weights) -> Self {
-        Constants { least_records, global_weight, least_share }
-    }
-}
-
-impl Default for Weights {
-    /// 50 records, weight 0.8, share 0.5.
-    fn default() -> Self {
-        Weights { least_records: 50, global_weight: 0.8, least_share: 0.5 }
-    }
-}
-
-impl Weights {
-    /// Other constants: up to `least_records` records the share of the top sample counts as 0;
-    /// `global_weight` is the factor on the row's maximum; `least_share` is the share to pass.
-    ///
-    /// # Errors
-    /// When the weight is negative or not finite, or the share lies outside 0 to 1.
-    pub fn new(least_records: u64, global_weight: f64, least_share: f64) -> Result<Self> {
-        if !(global_weight.is_finite() && global_weight >= 0.0) {
-            return Err(Error::invalid("global weight", "must be finite and not negative", global_weight));
-        }
-        if !(0.0..=1.0).contains(&least_share) {
-            return Err(Error::invalid("least share", "must be from 0 to 1", least_share));
-        }
-        Ok(Weights { least_records, global_weight, least_share })
-    }
-}
-
-/// The history of one key as the classic rule keeps it: running averages, rounded to integers, and
-/// maxima.
-///
-/// Numbers remember whether they were integers, because the original's files do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// Where the first window began, on the wall clock.
-    pub start: NaiveDateTime,
-    /// Where the last window ended, on the wall clock.
-    pub end: NaiveDateTime,
-    /// How many windows the averages run over.
-    pub window_count: u64,
-    /// Average records per window.
-    pub records_avg: Number,
-    /// Most records in a window.
-    pub records_max: Number,
-    /// Average distinct samples per window.
-    pub samples_avg: Number,
-    /// Most distinct samples in a window.
-    pub samples_max: Number,
-    /// Average records per sample.
-    pub records_per_sample_avg: Number,
-    /// The largest average of records per sample in a window.
-    pub records_per_sample_max: Number,
-    /// The records a window needs to become a peak.
-    pub threshold: Number,
 }
 
 impl Classic {
@@ -411,297 +330,16 @@ impl TableDetector for Classic {
     }
 }
 
-impl Row {
-    /// The row of a key that is seen for the first time.
-    fn infer(summary: &Summary, start: NaiveDateTime, end: NaiveDateTime, floor: u64) -> Self {
-        let (records, samples) = (Number::from(summary.records), Number::from(summary.distinct()));
-        let records_per_sample = records.divide(samples).round();
-        Row {
-            start,
-            end,
-            window_count: 1,
-            records_avg: records,
-            records_max: records,
-            samples_avg: samples,
-            samples_max: samples,
-            records_per_sample_avg: records_per_sample,
-            records_per_sample_max: records_per_sample,
-            threshold: records.max(floor.into()),
-        }
-    }
-
-    fn refresh(&mut self, summary: &Summary, end: NaiveDateTime) {
-        let (records, samples) = (Number::from(summary.records), Number::from(summary.distinct()));
-        let records_per_sample = records.divide(samples).round();
-        let count = self.window_count;
-        let average = |old: Number, new: Number| old.running_average(count, new).round();
-        self.end = end;
-        self.window_count = count.saturating_add(1);
-        self.records_avg = average(self.records_avg, records);
-        self.records_max = self.records_max.max(records);
-        self.samples_avg = average(self.samples_avg, samples);
-        self.samples_max = self.samples_max.max(samples);
-        self.records_per_sample_avg = average(self.records_per_sample_avg, records_per_sample);
-        self.records_per_sample_max = self.records_per_sample_max.max(records_per_sample);
-        self.threshold = self.threshold.max(self.records_avg);
-    }
-}
-
 /// Days in a span of whole days, else hours; at least 1.
 fn window_count(length: TimeDelta) -> u64 {
     let hours = u64::try_from(length.num_hours()).unwrap_or(0);
     (if hours % 24 == 0 { hours / 24 } else { hours }).max(1)
 }
 
-/// Everything the classic decision on one key rests on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Assessment {
-    /// Records in the window.
-    pub records: u64,
-    /// Distinct samples.
-    pub samples: u64,
-    /// Records of the most frequent sample.
-    pub max: u64,
-    /// Mean records per sample; an integer where it is one.
-    pub mean: Number,
-    /// Sample standard deviation (n − 1) of the records per sample, 0 for one sample.
-    pub std: f64,
-    /// Share of the most frequent sample, rounded to two decimals; 0 for few records.
-    pub share: f64,
-    /// The row's maximum of the mean.
-    pub global_max: Number,
-    /// The row's average of records.
-    pub records_avg: Number,
-    /// The threshold in force: the caller's or the row's.
-    pub threshold: Number,
-    /// Whether the records reach the threshold.
-    pub reaches_threshold: bool,
-    /// Condition 1, whose bound is [`mean_bound`](Self::mean_bound).
-    pub mean_exceeds_global: bool,
-    /// Condition 2.
-    pub share_exceeds_least: bool,
-    /// Condition 3.
-    pub max_exceeds_spread: bool,
-    /// What the mean is compared with.
-    pub mean_bound: f64,
-    /// What the share is compared with.
-    pub share_bound: f64,
-}
-
-impl Assessment {
-    fn measure(summary: &Summary, weights: &Weights) -> Self {
-        let (records, samples, max) = (summary.records, summary.distinct(), summary.samples().max());
-        Assessment {
-            records,
-            samples,
-            max,
-            mean: Number::from(records).divide_exactly(samples.into()),
-            std: summary.samples().std().unwrap_or(0.0),
-            share: if records > weights.least_records {
-                round_to_cents(max as f64 / records as f64)
-            } else {
-                0.0
-            },
-            global_max: Number::Int(0),
-            records_avg: Number::Int(0),
-            threshold: Number::Int(0),
-            reaches_threshold: false,
-            mean_exceeds_global: false,
-            share_exceeds_least: false,
-            max_exceeds_spread: false,
-            mean_bound: 0.0,
-            share_bound: weights.least_share,
-        }
-    }
-
-    fn compare(&mut self, row: &Row, threshold: Option<i64>, weights: &Weights) {
-        self.global_max = row.records_per_sample_max;
-        self.records_avg = row.records_avg;
-        self.threshold = match threshold {
-            None | Some(0) => row.threshold,
-            Some(own) => Number::Int(own),
-        };
-        self.reaches_threshold = !self.threshold.exceeds(self.records.into());
-        self.mean_bound = weights.global_weight * self.global_max.to_f64();
-        self.mean_exceeds_global = self.mean.to_f64() > self.mean_bound;
-        self.share_exceeds_least = self.share > self.share_bound;
-        self.max_exceeds_spread = self.max as f64 > self.spread_bound();
-    }
-
-    /// What the most frequent sample is compared with: mean + standard deviation.
-    #[must_use]
-    pub fn spread_bound(&self) -> f64 {
-        self.mean.to_f64() + self.std
-    }
-
-    /// The decision.
-    #[must_use]
-    pub fn is_peak(&self) -> bool {
-        self.reaches_threshold
-            && (self.mean_exceeds_global || self.share_exceeds_least || self.max_exceeds_spread)
-    }
-
-    /// The decision with a score: the largest factor by which one of the three conditions passes its
-    /// bound. The rule knows no probabilities.
-    #[must_use]
-    pub fn verdict(&self) -> Verdict {
-        let factors = self.conditions().into_iter().map(|condition| factor(&condition));
-        Verdict { score: factors.fold(0.0, f64::max), anomalous: self.is_peak(), p_value: None }
-    }
-
-    /// The three conditions, and the volume; the counterfactual is the threshold.
-    #[must_use]
-    pub fn explain(&self) -> Explanation {
-        let conditions = self.conditions();
-        let strongest = |a: &&Evidence, b: &&Evidence| factor(a).total_cmp(&factor(b));
-        let fired = conditions.iter().filter(|condition| condition.exceeded).max_by(strongest);
-        let carried_by =
-            fired.or(conditions.iter().max_by(strongest)).map_or(RECORDS.into(), |c| c.statistic.clone());
-        let quiet =
-            Counterfactual { statistic: RECORDS.into(), above: None, below: Some(self.threshold.to_f64()) };
-        let volume = Evidence {
-            statistic: RECORDS.into(),
-            actual: self.records as f64,
-            expected: Some(self.records_avg.to_f64()),
-            lower: None,
-            upper: None,
-            exceeded: false,
-            p_value: None,
-        };
-        Explanation {
-            carried_by,
-            evidence: conditions.into_iter().chain([volume]).collect(),
-            counterfactual: self.is_peak().then_some(quiet),
-            change: None,
-        }
-    }
-
-    fn conditions(&self) -> [Evidence; 3] {
-        let evidence = |statistic, actual, expected, upper, exceeded| Evidence {
-            statistic: Cow::Borrowed(statistic),
-            actual,
-            expected,
-            lower: None,
-            upper: Some(upper),
-            exceeded,
-            p_value: None,
-        };
-        let (mean, max) = (self.mean.to_f64(), self.max as f64);
-        let largest = Some(self.global_max.to_f64());
-        [
-            evidence("records per sample", mean, largest, self.mean_bound, self.mean_exceeds_global),
-            evidence("share of the top sample", self.share, None, self.share_bound, self.share_exceeds_least),
-            evidence(
-                "records of the top sample",
-                max,
-                Some(mean),
-                self.spread_bound(),
-                self.max_exceeds_spread,
-            ),
-        ]
-    }
-}
-
-const RECORDS: &str = "records";
-
-/// By how much a condition passes its bound; finite also where the bound is 0.
-fn factor(condition: &Evidence) -> f64 {
-    condition.upper.map_or(0.0, |bound| condition.actual / bound.max(1e-9))
-}
-
-/// Rounds to two decimals, ties of the exact binary value to even.
-fn round_to_cents(x: f64) -> f64 {
-    let cents = 100.0 * x;
-    if (0.0..=1e6).contains(&cents) && (cents.fract() - 0.5).abs() > 1e-6 {
-        // No tie is near, and the quotient is the number nearest to the decimal.
-        return cents.round() / 100.0;
-    }
-    format!("{x:.2}").parse().unwrap_or(x)
-}
-
-/// A key's windows over whole days, days without records of the key counting 0.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DayStatistics {
-    /// Mean records per day.
-    pub records_mean: Number,
-    /// Most records on a day.
-    pub records_max: Number,
-    /// Mean distinct samples per day.
-    pub samples_mean: Number,
-    /// Most distinct samples on a day.
-    pub samples_max: Number,
-    /// The largest mean of records per sample on a day.
-    pub records_per_sample_max: Number,
-}
-
-impl DayStatistics {
-    /// The statistics of every combination of dimension values in the table, whether it occurred or
-    /// not.
-    ///
-    /// # Errors
-    /// When there are more than [`Classic::MOST_ROWS`] combinations.
-    pub fn of(days: &GlobalTable) -> Result<BTreeMap<Key, Self>> {
-        let count = days.learned().len() as u64;
-        let statistics = |key: Key| {
-            let pasts: Vec<Past> =
-                days.get(&key).map(|baseline| baseline.windows().collect()).unwrap_or_default();
-            (key, Self::of_key(&pasts, count))
-        };
-        Ok(combinations(days)?.into_iter().map(statistics).collect())
-    }
-
-    fn of_key(pasts: &[Past], days: u64) -> Self {
-        let sum =
-            |count: fn(&Past) -> u64| Number::from(pasts.iter().map(count).fold(0, u64::saturating_add));
-        let max = |count: fn(&Past) -> u64| Number::from(pasts.iter().map(count).max().unwrap_or(0));
-        let (records, samples) = (|past: &Past| past.records, |past: &Past| past.samples.n());
-        let ratio = |past: &Past| Number::from(past.records).divide(past.samples.n().into());
-        DayStatistics {
-            records_mean: sum(records).divide_exactly(days.into()),
-            records_max: max(records),
-            samples_mean: sum(samples).divide_exactly(days.into()),
-            samples_max: max(samples),
-            records_per_sample_max: pasts.iter().map(ratio).fold(Number::Int(0), Number::max),
-        }
-    }
-
-    /// Mean records over mean samples, 0 when there are none.
-    fn records_per_sample(&self) -> Number {
-        self.records_mean.divide(self.samples_mean)
-    }
-}
-
-/// All combinations of the values that each dimension takes in the table.
-fn combinations(days: &GlobalTable) -> Result<Vec<Key>> {
-    let arity = days.iter().next().map_or(0, |(key, _)| key.arity());
-    let values = |dimension: usize| -> BTreeSet<&str> {
-        days.iter().filter_map(|(key, _)| key.values().nth(dimension)).collect()
-    };
-    let values: Vec<BTreeSet<&str>> = (0..arity).map(values).collect();
-    let size = values.iter().try_fold(1usize, |size, values| size.checked_mul(values.len()));
-    if days.iter().next().is_none() {
-        return Ok(Vec::new());
-    }
-    if size.is_none_or(|size| size > Classic::MOST_ROWS) {
-        let sizes: Vec<usize> = values.iter().map(BTreeSet::len).collect();
-        let rule = format!("must have at most {} combinations", Classic::MOST_ROWS);
-        return Err(Error::invalid("dimension values", rule, format_args!("{sizes:?}")));
-    }
-    let mut combinations: Vec<Vec<&str>> = vec![Vec::new()];
-    for values in &values {
-        let mut longer = Vec::with_capacity(combinations.len() * values.len());
-        for prefix in &combinations {
-            longer.extend(values.iter().map(|value| [&prefix[..], &[*value]].concat()));
-        }
-        combinations = longer;
-    }
-    Ok(combinations.into_iter().map(Key::new).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use peak_core::{Baseline, CountMoments};
+    use peak_core::{Baseline, CountMoments, Summary};
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -839,23 +477,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn shares_are_rounded_as_they_are_written(part in 0..100_000u64, rest in 0..100_000u64, cents in 0..100u64) {
-            let near_a_tie = (cents as f64 + 0.5) / 100.0;
-            let share = part as f64 / (part + rest).max(1) as f64;
-            for x in [share, near_a_tie, near_a_tie.next_up(), near_a_tie.next_down(), cents as f64 / 100.0] {
-                prop_assert_eq!(round_to_cents(x), format!("{x:.2}").parse::<f64>().unwrap());
-            }
-        }
-
-        #[test]
-        fn the_rounded_share_passes_a_half_from_101_in_200_on(max in 1..5_000u64, others in 0..5_000u64) {
-            let records = max + others;
-            prop_assume!(records > 50);
-            let share = round_to_cents(max as f64 / records as f64);
-            prop_assert_eq!(share > 0.5, 200 * max >= 101 * records);
-        }
-
         #[test]
         fn the_decision_is_what_the_explanation_says(counts in prop::collection::vec(1..60u64, 1..20), past in prop::collection::vec(1..9u64, 1..40)) {
             let rule = learned(&[&past]);

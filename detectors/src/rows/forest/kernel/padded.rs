@@ -1,7 +1,7 @@
 //! A tree padded to its full breadth.
 
 use super::ROWS;
-use crate::rows::forest::tree::{Node, Side};
+use crate::rows::forest::node::{Node, Side};
 
 /// The levels of splits in a padded tree.
 pub(super) const LEVELS: u32 = 8;

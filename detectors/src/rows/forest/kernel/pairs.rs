@@ -3,7 +3,7 @@
 use super::ROWS;
 use super::padded::{PLACES, Padded};
 use super::passes::{Passes, column};
-use crate::rows::forest::tree::Node;
+use crate::rows::forest::node::Node;
 use fearless_simd::{Simd, f32x8, prelude::*, u32x8};
 
 /// A padded tree, and the second features. Where a split has none, it is the first with a

@@ -1,27 +1,25 @@
-//! Randomness: numbers that a hash draws from what they are for.
-//!
-//! Nothing is drawn in an order that threads or columns could change. The number for a purpose is a
-//! hash of the seed, the tree, the node and the feature's identity.
+//! Randomness that depends on a seed alone: numbers in a sequence, and numbers that a hash draws from what
+//! they are for, so that no order of threads or columns changes them.
 
 /// The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): a bijection that mixes all bits.
-pub(super) fn mix(x: u64) -> u64 {
+fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
 }
 
 /// A number that depends on both in no simple way.
-pub(super) fn hash(a: u64, b: u64) -> u64 {
+pub(crate) fn hash(a: u64, b: u64) -> u64 {
     mix(mix(a.wrapping_add(GOLDEN)) ^ b.wrapping_mul(GOLDEN).wrapping_add(0x632b_e59b_d9b4_e019))
 }
 
 /// The identity of a text.
-pub(super) fn hash_text(text: &str) -> u64 {
+pub(crate) fn hash_text(text: &str) -> u64 {
     text.bytes().fold(text.len() as u64, |state, byte| hash(state, u64::from(byte)))
 }
 
 /// From 0 (included) to 1 (excluded).
-pub(super) fn unit(hash: u64) -> f64 {
+pub(crate) fn unit(hash: u64) -> f64 {
     (hash >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
 }
 
@@ -29,25 +27,26 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A sequence of numbers (SplitMix64).
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Random(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN);
         mix(self.0)
     }
 
     /// Below `end`, which is above 0 (Lemire, 2019, without the rejection: the bias is below 2⁻³²).
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         let wide = u128::from(self.next()) * end as u128;
         (wide >> 64) as usize
     }
 
-    pub(super) fn unit(&mut self) -> f64 {
+    /// From 0 (included) to 1 (excluded).
+    pub(crate) fn unit(&mut self) -> f64 {
         unit(self.next())
     }
 }

@@ -1,6 +1,6 @@
 //! The original program's numbers and files, so that its users can move in both directions.
 
-use super::classic::{Assessment, Classic, Row};
+use super::{Assessment, Classic, Row};
 use chrono::NaiveDateTime;
 use peak_core::{Error, Key, Result};
 use serde::ser::SerializeMap;
