@@ -3,7 +3,7 @@
 use super::Share;
 use super::noise::Random;
 use peak_core::Timestamp;
-use peak_detectors::{Detector, EndReason, Incidents, Mad, News, Point, SigmaEnsemble};
+use peak_detectors::{Detector, EndReason, Incidents, Mad, News, NormalRange, Point, SigmaEnsemble};
 use std::f64::consts::TAU;
 
 const DAY: usize = 1_440;
@@ -47,13 +47,21 @@ fn alarms(mut detector: impl Detector<Point>, values: &[f64]) -> Vec<bool> {
 }
 
 /// What is told of a series.
-fn told(mut ensemble: SigmaEnsemble, values: &[f64]) -> Vec<News> {
+fn told<D: Detector<Point>>(
+    mut detector: D,
+    normal: fn(&D) -> Option<NormalRange>,
+    values: &[f64],
+) -> Vec<News> {
     let (mut incidents, mut news) = (Incidents::default(), Vec::new());
     for (i, &value) in values.iter().enumerate() {
-        let (point, normal) = (at(i, value), ensemble.normal_range());
-        news.extend(incidents.observe(&point, ensemble.step(&point), normal));
+        let (point, normal) = (at(i, value), normal(&detector));
+        news.extend(incidents.observe(&point, detector.step(&point), normal));
     }
     news
+}
+
+fn told_by_sigma(values: &[f64]) -> Vec<News> {
+    told(SigmaEnsemble::default(), SigmaEnsemble::normal_range, values)
 }
 
 fn opened(news: &[News]) -> usize {
@@ -75,8 +83,7 @@ fn places() -> impl Iterator<Item = usize> {
 #[test]
 fn the_sigma_ensemble_tells_of_an_incident_a_month_at_most_where_nothing_is_wrong() {
     for noise in NOISES {
-        let incidents =
-            [1, 2].map(|seed| opened(&told(SigmaEnsemble::default(), &noise.draw(seed, 30 * DAY))));
+        let incidents = [1, 2].map(|seed| opened(&told_by_sigma(&noise.draw(seed, 30 * DAY))));
         assert!(incidents.iter().sum::<usize>() <= 2, "{noise:?}: {incidents:?}");
     }
 }
@@ -101,7 +108,7 @@ fn the_sigma_ensemble_finds_a_spike_each_an_incident() {
             let values = with(noise.draw(6, 9 * DAY), places(), off);
             let alarms = alarms(SigmaEnsemble::default(), &values);
             let found = places().filter(|&place| alarms[place]).count();
-            let news = told(SigmaEnsemble::default(), &values);
+            let news = told_by_sigma(&values);
             assert!(found >= least && opened(&news) == found, "{noise:?} {off}: {found}, {}", opened(&news));
             assert!(alarms.iter().filter(|alarm| **alarm).count() <= found + 1, "{noise:?}");
         }
@@ -112,7 +119,7 @@ fn the_sigma_ensemble_finds_a_spike_each_an_incident() {
 fn a_shift_is_one_incident_that_ends_when_it_has_become_normal() {
     for off in [6.0, -6.0] {
         let values = with(Noise::White.draw(1, 6 * DAY), 3 * DAY..6 * DAY, off);
-        let news = told(SigmaEnsemble::default(), &values);
+        let news = told_by_sigma(&values);
         assert_eq!(opened(&news), 1, "{off}");
         let Some(News::Closed(incident)) = news.last() else { panic!("still open") };
         let after = (incident.start.time.millis() - at(3 * DAY, 0.0).time.millis()) / 60_000;
@@ -157,5 +164,24 @@ fn mad_finds_a_spike_beyond_its_reach() {
         let alarms = alarms(Mad::default(), &values);
         let found = places().filter(|&place| alarms[place]).count();
         assert!((least..=most).contains(&found), "{off}: {found}");
+    }
+}
+
+/// Twenty events of so many minutes, which are over for hours before the next.
+#[test]
+fn an_event_is_one_incident_however_long_it_is() {
+    let ended = |news: &[News], reason: EndReason| {
+        let ended = |news: &&News| matches!(news, News::Closed(incident) if incident.end.is_some_and(|end| end.1 == reason));
+        news.iter().filter(ended).count()
+    };
+    for minutes in [1, 5, 20] {
+        let during = places().flat_map(|place| place..place + minutes);
+        let values = with(Noise::White.draw(9, 9 * DAY), during, 15.0);
+        let news = told(Mad::default(), Mad::normal_range, &values);
+        assert_eq!((opened(&news), ended(&news, EndReason::Recovered)), (20, 20), "{minutes}: {news:?}");
+        assert_eq!(news.len(), 20 * (1 + minutes), "{minutes}");
+        let news = told_by_sigma(&values);
+        assert!((19..=20).contains(&opened(&news)), "{minutes}: {}", opened(&news));
+        assert!(ended(&news, EndReason::Recovered) >= 19, "{minutes}");
     }
 }
