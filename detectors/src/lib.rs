@@ -80,7 +80,7 @@ pub use table::{
     FleetMemory, Found, Peak, PeakMemory, PeakRule, PerKey, Resumed, Step, Visit,
 };
 pub use time::{Calendar, Days, Phases};
-pub use worth::{Budget, Combination, Together, TogetherMemory};
+pub use worth::{Budget, Combination, Together, TogetherMemory, severity};
 
 /// The rows, and what is said of them, of the [`Classic`] rule.
 pub mod classic {

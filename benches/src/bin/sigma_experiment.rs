@@ -5,6 +5,9 @@
 //! cargo run --release -p peak-benches --bin sigma_experiment -- --seeds 20
 //! ```
 //!
+//! With `--p-values` it tells instead how often p-values of the default ensemble are at most q, over q: 1
+//! where they are what they say, on series of many kinds on which nothing is wrong.
+//!
 //! Series are of one-minute points. The first two windows (with a season: four days) are learned;
 //! then 30 days count. One set of parameters serves all series; the seasonal baseline is on for the daily sine
 //! alone. Spikes of 8 standard deviations of the noise last one point; shifts last 12 hours.
@@ -17,9 +20,10 @@ use peak_core::{Timestamp, Tz};
 use peak_detectors::series::Seasonality;
 use peak_detectors::{Detector, Incidents, Mad, News, NormalRange, Point, SigmaEnsemble};
 use rand::{RngExt, SeedableRng};
-use rand_distr::{Distribution, LogNormal, Normal, Poisson};
+use rand_distr::{Distribution, LogNormal, Normal, Poisson, StudentT};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::f64::consts::TAU;
+use std::ops::Range;
 
 #[derive(Parser)]
 #[command(about = "False incidents and finds of the series detectors on simulated series")]
@@ -33,6 +37,9 @@ struct Arguments {
     /// How many days are judged
     #[arg(long, default_value_t = 30)]
     days: usize,
+    /// How often p-values are at most q, over q
+    #[arg(long)]
+    p_values: bool,
 }
 
 const DAY: usize = 1_440;
@@ -145,11 +152,131 @@ fn row(table: &mut Table, name: String, target: &str, of: impl Fn(Which) -> f64)
     table.add_row([name, target.to_owned()].into_iter().chain(cells));
 }
 
+/// Series on which nothing is wrong, for p-values.
+const KINDS: [&str; 19] = [
+    "Gaussian",
+    "uniform",
+    "t3",
+    "lognormal(σ = 1)",
+    "AR 0.9",
+    "AR 0.99",
+    "random walk",
+    "GARCH",
+    "daily sine, 3 σ",
+    "spread by the time of day",
+    "Poisson(20), daily",
+    "Poisson(5)",
+    "Poisson(0.3)",
+    "Poisson(0.05)",
+    "rounded Gaussian",
+    "on and off",
+    "bursts",
+    "a job of 20 minutes a day",
+    "steps",
+];
+
+fn series_of(kind: &str, seed: u64, minutes: usize) -> Vec<f64> {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let unit = Normal::new(0.0, 1.0).unwrap();
+    let (mut x, mut variance, mut on) = (0.0, 1.0f64, false);
+    let of = |minute: usize| {
+        let day = (minute as f64 / DAY as f64 * TAU).sin();
+        let noise = unit.sample(&mut rng);
+        let mut poisson = |mean: f64| Poisson::new(mean).unwrap().sample(&mut rng);
+        match kind {
+            "Gaussian" => noise,
+            "uniform" => rng.random::<f64>(),
+            "t3" => StudentT::new(3.0).unwrap().sample(&mut rng),
+            "lognormal(σ = 1)" => noise.exp(),
+            "AR 0.9" | "AR 0.99" | "random walk" => {
+                let kept = match kind {
+                    "AR 0.9" => 0.9,
+                    "AR 0.99" => 0.99,
+                    _ => 1.0,
+                };
+                x = noise + kept * x;
+                x
+            }
+            "GARCH" => {
+                let value = variance.sqrt() * noise;
+                variance = 0.05 + 0.15 * value * value + 0.8 * variance;
+                value
+            }
+            "daily sine, 3 σ" => 3.0 * day + noise,
+            "spread by the time of day" => (1.5 * day).exp() * noise,
+            "Poisson(20), daily" => poisson(20.0 * (1.2 * day).exp()),
+            "Poisson(5)" => poisson(5.0),
+            "Poisson(0.3)" => poisson(0.3),
+            "Poisson(0.05)" => poisson(0.05),
+            "rounded Gaussian" => (0.4 * noise).round(),
+            "on and off" => {
+                on ^= rng.random_bool(0.005);
+                noise + if on { 50.0 } else { 0.0 }
+            }
+            "bursts" => {
+                if rng.random_bool(0.002) {
+                    x = 30.0 * rng.random::<f64>();
+                }
+                x *= 0.8;
+                noise + x
+            }
+            "a job of 20 minutes a day" => noise + if minute % DAY < 20 { 40.0 } else { 0.0 },
+            _ => noise + 3.0 * (minute / (3 * DAY)) as f64,
+        }
+    };
+    (0..minutes).map(of).collect()
+}
+
+fn p_values(seeds: Range<u64>, minutes: usize) -> Table {
+    const LEVELS: [f64; 5] = [0.5, 0.1, 0.01, 1e-3, 1e-4];
+    let mut table = Table::new();
+    let heads = LEVELS.map(|q| format!("P(p ≤ q)/q, q = {q}"));
+    table.set_header(
+        ["series"]
+            .into_iter()
+            .map(String::from)
+            .chain(heads)
+            .chain(["incidents a series".into(), "anomalous".into()]),
+    );
+    for kind in KINDS {
+        let (mut counts, mut judged, mut opened, mut anomalous, mut n) =
+            ([0u64; LEVELS.len()], 0u64, 0u64, 0u64, 0u64);
+        for seed in seeds.clone() {
+            let (mut ensemble, mut incidents) = (SigmaEnsemble::default(), Incidents::default());
+            for (minute, value) in series_of(kind, seed, minutes).into_iter().enumerate() {
+                let point = Point::new(at(minute), value);
+                let verdict = ensemble.step(&point);
+                if minute < LEARNED {
+                    continue;
+                }
+                if let Ok(verdict) = verdict {
+                    judged += 1;
+                    anomalous += u64::from(verdict.anomalous);
+                    let p = verdict.p_value.unwrap();
+                    counts.iter_mut().zip(LEVELS).for_each(|(count, q)| *count += u64::from(p <= q));
+                }
+                opened +=
+                    u64::from(matches!(incidents.observe(&point, verdict, None), Some(News::Opened(_))));
+            }
+            n += 1;
+        }
+        let ratios =
+            counts.iter().zip(LEVELS).map(|(&count, q)| format!("{:.2}", count as f64 / judged as f64 / q));
+        let ends = [opened, anomalous].map(|count| format!("{:.1}", count as f64 / n as f64));
+        table.add_row([kind.to_owned()].into_iter().chain(ratios).chain(ends));
+    }
+    table
+}
+
 fn main() {
     let arguments = Arguments::parse();
     let seeds = || arguments.first_seed..arguments.first_seed + arguments.seeds;
     let n = arguments.seeds as f64;
     let minutes = LEARNED + arguments.days * DAY;
+    if arguments.p_values {
+        println!("{}", p_values(seeds(), minutes));
+        return;
+    }
     let mut table = Table::new();
     table.set_header(["what", "target", "default", "skyline", "MAD"]);
 
@@ -197,6 +324,28 @@ fn main() {
             });
             100.0 * trials.filter(|found| *found).count() as f64 / (20.0 * n)
         });
+    }
+    for (hours, size) in [(12, 8.0), (48, 8.0)] {
+        row(
+            &mut table,
+            format!("Gaussian: spikes of 12 σ in the week after {hours} hours at {size:+} σ, %"),
+            "≥ 95",
+            |which| {
+                let (mut found, mut planted) = (0, 0);
+                for seed in seeds() {
+                    let mut values = Feed::Gaussian.series(seed, LEARNED + 10 * DAY);
+                    let from = LEARNED + DAY;
+                    values[from..from + hours * 60].iter_mut().for_each(|x| *x += size * 3.0);
+                    let spikes: Vec<usize> = (LEARNED + 4 * DAY..values.len()).step_by(1_000).collect();
+                    spikes.iter().for_each(|&spike| values[spike] += 12.0 * 3.0);
+                    let told = run(which, Feed::Gaussian, &values);
+                    found +=
+                        spikes.iter().filter(|spike| told.anomalous.binary_search(spike).is_ok()).count();
+                    planted += spikes.len();
+                }
+                100.0 * f64::from(found as u32) / f64::from(planted as u32)
+            },
+        );
     }
     for size in [4.0, 6.0, 8.0, 12.0, 20.0] {
         for side in [1.0, -1.0] {

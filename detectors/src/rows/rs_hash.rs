@@ -51,7 +51,7 @@ pub use builder::RsHashBuilder;
 pub use memory::RsHashMemory;
 
 use crate::contract::{Counterfactual, Detector, Evidence, Explanation, Footprint, Refusal, Verdict};
-use crate::worth::histogram::Tail;
+use crate::worth::histogram::Histogram;
 use builder::Settings;
 use grid::{BINS, Grid};
 use scale::Scale;
@@ -92,7 +92,7 @@ pub struct RsHash {
     counts: Vec<[f32; BINS]>,
     /// The sum of each grid's counts.
     totals: Vec<f32>,
-    tail: Tail,
+    tail: Histogram,
     /// A step's own: the newest row, mapped.
     places: Vec<f32>,
 }
@@ -175,7 +175,7 @@ impl RsHash {
             scales: vec![Scale::default(); width],
             counts: vec![[0.0; BINS]; grids.len()],
             totals: vec![0.0; grids.len()],
-            tail: Tail::default(),
+            tail: Histogram::default(),
             places: vec![0.0; width],
             model: Arc::new(Model {
                 names,
@@ -196,7 +196,7 @@ impl RsHash {
     /// From this score on a row is anomalous, as of now; `None` while too few scores are remembered.
     #[must_use]
     pub fn threshold(&self) -> Option<f64> {
-        self.tail.threshold(self.unit as f32, self.model.rate)
+        self.tail.score_at(self.model.rate, self.unit as f32)
     }
 
     /// By how many bits the score would fall if one feature were as usual (at its mean) and the others
@@ -412,6 +412,6 @@ impl Footprint for RsHash {
         size_of::<Self>()
             + self.scales.len() * (size_of::<Scale>() + size_of::<f32>())
             + self.counts.len() * (size_of::<[f32; BINS]>() + size_of::<f32>())
-            + Tail::BYTES
+            + Histogram::BYTES
     }
 }

@@ -13,8 +13,15 @@
 //!   ([`with_rarity`](SigmaEnsemble::with_rarity)) by how large deviations have been in this very
 //!   series, so that heavy-tailed series do not alarm all the time. Counters are recognised and become
 //!   rates.
+//!
+//! The score is −log₁₀ of that rarity. The p-value is what it is worth: how often points of this
+//! series were as rare, alarms left out. Over time, of the points that are no alarms about one in
+//! a hundred have a p-value of at most 0.01, whatever the series; where values are discrete or stay for
+//! long, fewer. The decision does not look at it: on a series that is on and off an alarm may have a
+//! large one, and little [`severity`](crate::severity()).
 
 mod ballot;
+mod deviations;
 mod first_hour_average;
 mod grubbs;
 mod histogram_bins;
@@ -36,7 +43,7 @@ use super::window::{Batch, Scaling, Sliding, Statistics};
 use crate::contract::{
     Counterfactual, Detector, Evidence, Explanation, Footprint, Persist, Refusal, Verdict,
 };
-use crate::worth::exceedances::{Calibration, Deviation, Scale, Statistic, values_of};
+use deviations::{Calibration, Rareness, Scale, Statistic, values_of};
 use peak_core::{Error, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -209,7 +216,9 @@ impl SigmaEnsemble {
         Ok(self.with(|settings| settings.consensus = share))
     }
 
-    /// How rare a deviation must be for an alarm: its probability, at a point where nothing is wrong.
+    /// How rare a deviation must be for an alarm: its probability by the tails that were learned of this
+    /// series. They have two numbers each and are not exact; what they are worth on this series is the
+    /// verdict's p-value, which decides nothing.
     ///
     /// # Errors
     /// When it is not above 0 and at most 0.01.
@@ -289,22 +298,22 @@ impl SigmaEnsemble {
     pub fn assess(&self) -> Result<SigmaAssessment, Refusal> {
         self.settings.guard(&self.memory)?;
         let window = self.memory.feed.window();
-        let deviations = self.settings.deviations(&self.memory);
-        Ok(self.settings.assess(window, deviations.as_ref().map(|(_, deviations)| supported(*deviations))))
+        let newest = self.settings.newest(&self.memory);
+        Ok(self.settings.assess(window, newest.map(|(_, rareness)| rareness)))
     }
 
     /// All votes, whether or not there is a basis for a verdict: for comparisons with recordings.
     #[must_use]
     pub fn ballots(&self) -> Vec<Ballot> {
         let window = self.memory.feed.window();
-        if window.is_empty() { Vec::new() } else { self.settings.ballots(window, Subject::Last) }
+        if window.is_empty() { Vec::new() } else { self.settings.ballots(window, Statistic::Last) }
     }
 
     /// Outside of this range the newest value would have been rare enough for an alarm, in the units of
     /// the series (of its rate, for a counter). `None` as long as there is no verdict.
     #[must_use]
     pub fn normal_range(&self) -> Option<NormalRange> {
-        let (scale, _) = self.settings.deviations(&self.memory)?;
+        let (scale, _) = self.settings.newest(&self.memory)?;
         let (lower, upper) = self.memory.calibration.bounds(scale, self.settings.rarity / 2.0);
         let baseline = self.memory.feed.baseline();
         Some(NormalRange { lower: lower + baseline, upper: upper + baseline, baseline })
@@ -332,13 +341,12 @@ impl SigmaEnsemble {
             .guard_series(values.len(), newest.millis() - oldest.millis(), same)
             .and_then(|()| fresh(newest, now));
         Ok(guarded.map(|()| {
-            let mut calibration = Calibration::default();
-            let scale = Scale::of(&series);
-            let deviations = (self.settings.rules == Rules::Own).then(|| {
+            let rareness = (self.settings.rules == Rules::Own).then(|| {
+                let (mut calibration, scale) = (Calibration::default(), Scale::of(&series));
                 calibration.start(values, scale);
-                supported(calibration.judge(scale, series.last(), series.tail()))
+                calibration.judge(scale, series.last(), series.tail())
             });
-            self.settings.assess(&series, deviations)
+            self.settings.assess(&series, rareness)
         }))
     }
 
@@ -348,7 +356,7 @@ impl SigmaEnsemble {
     /// When the points are no series.
     pub fn vote_on_series(&self, times: &[Timestamp], values: &[f64], now: Timestamp) -> Result<Vec<Ballot>> {
         let series = Batch::scaled(times, values, now, self.settings.feed.scaling)?;
-        Ok(self.settings.ballots(&series, Subject::Last))
+        Ok(self.settings.ballots(&series, Statistic::Last))
     }
 
     /// Goes through the past: learns all points, and gives the verdicts from `since` on, each as if its
@@ -389,12 +397,18 @@ impl SigmaEnsemble {
         }
     }
 
-    /// Learns how large the newest point's deviations are.
+    /// Judges the newest point, then learns how strange it was.
     #[inline]
-    fn learn_tails(&mut self, deviations: Option<(Scale, [Deviation; 2])>) {
-        let Some((_, deviations)) = deviations else { return };
-        let is_rare = either(deviations) <= self.settings.rarity;
-        self.memory.calibration.learn(deviations, is_rare);
+    fn judge_newest(&mut self) -> Result<Verdict, Refusal> {
+        self.prepare();
+        let rareness = self.settings.newest(&self.memory).map(|(_, rareness)| rareness);
+        let guarded = self.settings.guard(&self.memory);
+        let verdict = guarded.map(|()| self.settings.judge(self.memory.feed.window(), rareness));
+        if let Some(rareness) = rareness {
+            let anomalous = verdict.is_ok_and(|verdict| verdict.anomalous);
+            self.memory.calibration.learn(rareness, self.settings.rarity, anomalous);
+        }
+        verdict
     }
 
     /// Rarity is measured from the first points that a verdict takes.
@@ -416,13 +430,6 @@ impl Default for SigmaEnsemble {
     fn default() -> Self {
         Self::new(Rules::Own)
     }
-}
-
-/// What the tests of the default ensemble look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subject {
-    Last,
-    Tail,
 }
 
 fn fresh(newest: Timestamp, now: Timestamp) -> Result<(), Refusal> {
@@ -466,35 +473,26 @@ impl Settings {
         }
     }
 
-    /// How far the newest point is off, as of what was learned before it.
+    /// How strange the newest point is, as of what was learned before it.
     #[inline]
-    fn deviations(&self, memory: &SigmaMemory) -> Option<(Scale, [Deviation; 2])> {
-        if self.rules == Rules::Skyline || !memory.calibration.is_ready() {
-            return None;
-        }
+    fn newest(&self, memory: &SigmaMemory) -> Option<(Scale, Rareness)> {
         let window = memory.feed.window();
-        if window.is_empty() {
+        if self.rules == Rules::Skyline || !memory.calibration.is_ready() || window.is_empty() {
             return None;
         }
         let scale = Scale::of(window);
-        if scale.unit > 0.0 {
-            Some((scale, memory.calibration.judge(scale, window.last(), window.tail())))
-        } else {
-            // All other points have one value: any other value is the first of its kind.
-            let p = if window.last() == scale.centre { 1.0 } else { f64::MIN_POSITIVE };
-            Some((scale, [Deviation { z: 0.0, p }, Deviation { z: 0.0, p: 1.0 }]))
-        }
+        Some((scale, memory.calibration.judge(scale, window.last(), window.tail())))
     }
 
     fn critical(&self, n: usize) -> f64 {
         if n == self.feed.window { self.critical } else { grubbs::critical(n) }
     }
 
-    fn ballots<S: Statistics>(&self, series: &S, subject: Subject) -> Vec<Ballot> {
+    fn ballots<S: Statistics>(&self, series: &S, subject: Statistic) -> Vec<Ballot> {
         let mut ballots = Vec::with_capacity(9 + self.tests.len());
         let x = match subject {
-            Subject::Last => series.last(),
-            Subject::Tail => series.tail(),
+            Statistic::Last => series.last(),
+            Statistic::Tail => series.tail(),
         };
         self.nine(series, subject, x).into_iter().for_each(|ballot| ballots.push(ballot));
         ballots.extend(self.tests.iter().map(|test| self.custom(test.as_ref(), series, x)));
@@ -510,7 +508,7 @@ impl Settings {
     }
 
     #[inline]
-    fn nine<S: Statistics>(&self, series: &S, subject: Subject, x: f64) -> [Ballot; 9] {
+    fn nine<S: Statistics>(&self, series: &S, subject: Statistic, x: f64) -> [Ballot; 9] {
         let critical = self.critical(series.len());
         if self.rules == Rules::Skyline {
             return skyline::votes(series, critical);
@@ -524,68 +522,52 @@ impl Settings {
             mean_subtraction_cumulation::vote(series, x),
             median_absolute_deviation::vote(series, x),
             stddev_from_moving_average::vote(series, x),
-            least_squares::vote(series, |line| if subject == Subject::Last { line.last } else { line.tail }),
+            least_squares::vote(
+                series,
+                |line| if subject == Statistic::Last { line.last } else { line.tail },
+            ),
         ]
     }
 
-    fn assess<S: Statistics>(&self, series: &S, deviations: Option<[Deviation; 2]>) -> SigmaAssessment {
-        let subject = subject(deviations);
+    fn assess<S: Statistics>(&self, series: &S, rareness: Option<Rareness>) -> SigmaAssessment {
+        let subject = rareness.map_or(Statistic::Last, |rareness| rareness.subject);
         let ballots = self.ballots(series, subject);
-        let verdict = self.verdict(&ballots, deviations);
+        let verdict = self.verdict(&ballots, rareness);
         SigmaAssessment { ballots, verdict }
     }
 
-    fn verdict(&self, ballots: &[Ballot], deviations: Option<[Deviation; 2]>) -> Verdict {
-        let Some(deviations) = deviations else {
+    fn verdict(&self, ballots: &[Ballot], rareness: Option<Rareness>) -> Verdict {
+        let Some(rareness) = rareness else {
             let score = ballots.iter().map(passes).fold(0.0, f64::max);
             return Verdict { score, anomalous: skyline::decide(ballots), p_value: None };
         };
-        let p = either(deviations);
         let count = |wanted: fn(Vote) -> bool| ballots.iter().filter(|ballot| wanted(ballot.vote)).count();
         let yes = count(|vote| vote == Vote::Yes) as f64;
         let able = count(|vote| !matches!(vote, Vote::Abstain(_))) as f64;
         // Votes that nobody can cast do not protect anybody.
         let agreed = yes >= self.consensus * able;
-        Verdict { score: -p.log10(), anomalous: agreed && p <= self.rarity, p_value: Some(p) }
+        told(rareness, agreed && rareness.rarity <= self.rarity)
     }
 
     /// The verdict on the newest point. There is no vote where it cannot matter.
     #[inline]
-    fn judge<S: Statistics>(&self, series: &S, deviations: Option<[Deviation; 2]>) -> Verdict {
-        if let Some(p) = deviations.map(either).filter(|&p| p > self.rarity) {
-            return Verdict { score: -p.log10(), anomalous: false, p_value: Some(p) };
+    fn judge<S: Statistics>(&self, series: &S, rareness: Option<Rareness>) -> Verdict {
+        if let Some(rareness) = rareness.filter(|rareness| rareness.rarity > self.rarity) {
+            return told(rareness, false);
         }
-        let subject = subject(deviations);
+        let subject = rareness.map_or(Statistic::Last, |rareness| rareness.subject);
         if self.tests.is_empty() {
-            let x = if subject == Subject::Last { series.last() } else { series.tail() };
-            self.verdict(&self.nine(series, subject, x), deviations)
+            let x = if subject == Statistic::Last { series.last() } else { series.tail() };
+            self.verdict(&self.nine(series, subject, x), rareness)
         } else {
-            self.verdict(&self.ballots(series, subject), deviations)
+            self.verdict(&self.ballots(series, subject), rareness)
         }
     }
 }
 
-/// The probability of one of two deviations.
 #[inline]
-fn either([last, tail]: [Deviation; 2]) -> f64 {
-    (2.0 * last.p.min(tail.p)).min(1.0)
-}
-
-/// The mean of three counts for nothing unless the newest value carries at least half of its deviation:
-/// what comes after a spike is not strange.
-#[inline]
-fn supported([last, tail]: [Deviation; 2]) -> [Deviation; 2] {
-    let per_value = Statistic::Tail.gain();
-    let carried = last.z * tail.z.signum() >= 0.5 * tail.z.abs() / per_value;
-    [last, if carried { tail } else { Deviation { p: 1.0, ..tail } }]
-}
-
-#[inline]
-fn subject(deviations: Option<[Deviation; 2]>) -> Subject {
-    match deviations {
-        Some([last, tail]) if tail.p < last.p => Subject::Tail,
-        _ => Subject::Last,
-    }
+fn told(rareness: Rareness, anomalous: bool) -> Verdict {
+    Verdict { score: -libm::log10(rareness.rarity), anomalous, p_value: Some(rareness.p) }
 }
 
 /// How many times over a test's reach was passed.
@@ -613,22 +595,15 @@ impl Detector<Point> for SigmaEnsemble {
     }
 
     fn learn(&mut self, x: &Point) {
-        if self.take(x).is_ok() {
-            self.prepare();
-            self.learn_tails(self.settings.deviations(&self.memory));
+        if self.take(x).is_ok() && self.settings.rules == Rules::Own {
+            // What is an alarm is not learned as what is usual.
+            let _ = self.judge_newest();
         }
     }
 
     fn step(&mut self, x: &Point) -> Result<Verdict, Refusal> {
         self.take(x)?;
-        self.prepare();
-        let deviations = self.settings.deviations(&self.memory);
-        let verdict = self.settings.guard(&self.memory).map(|()| {
-            let deviations = deviations.as_ref().map(|(_, deviations)| supported(*deviations));
-            self.settings.judge(self.memory.feed.window(), deviations)
-        });
-        self.learn_tails(deviations);
-        verdict
+        self.judge_newest()
     }
 
     fn explain(&self, x: &Point) -> Result<Explanation, Refusal> {
@@ -701,7 +676,7 @@ fn strongest(ballots: &[Ballot]) -> &'static str {
 impl Persist for SigmaEnsemble {
     type Memory = SigmaMemory;
     const KIND: &'static str = "sigma";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
     fn memory(&self) -> impl Serialize {
         &self.memory

@@ -1,4 +1,7 @@
-//! The scores of earlier rows.
+//! The scores of earlier rows of a stream.
+//!
+//! A histogram in steps of a sixteenth of a bit. What a score weighs is the caller's matter: with
+//! weights that grow, earlier scores are forgotten (forward decay). Scores in the same step are ties.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,17 +12,17 @@ const COUNTERS: usize = 384;
 
 /// How often scores were this high, with forgetting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Tail {
+pub(crate) struct Histogram {
     counts: Vec<f32>,
 }
 
-impl Default for Tail {
+impl Default for Histogram {
     fn default() -> Self {
-        Tail { counts: vec![0.0; COUNTERS] }
+        Histogram { counts: vec![0.0; COUNTERS] }
     }
 }
 
-impl Tail {
+impl Histogram {
     pub(crate) const BYTES: usize = COUNTERS * size_of::<f32>();
 
     fn at(score: f64) -> usize {
@@ -34,10 +37,10 @@ impl Tail {
         f64::from(above) / f64::from(sum(below) + above)
     }
 
-    /// From this score on the share is at most `rate`.
-    pub(crate) fn threshold(&self, unit: f32, rate: f64) -> Option<f64> {
+    /// From this score on the share is at most `p`; `None` where it never is.
+    pub(crate) fn score_at(&self, p: f64, unit: f32) -> Option<f64> {
         let scores = (0..COUNTERS).map(|at| at as f64 / STEPS);
-        scores.into_iter().find(|&score| self.p_value(score, unit) <= rate)
+        scores.into_iter().find(|&score| self.p_value(score, unit) <= p)
     }
 
     pub(crate) fn learn(&mut self, score: f64, unit: f32) {
@@ -71,13 +74,13 @@ mod tests {
 
     #[test]
     fn shares_are_counted() {
-        let mut tail = Tail::default();
-        assert_eq!(tail.p_value(3.0, 1.0), 1.0);
-        (0..99).for_each(|i| tail.learn(f64::from(i) / 16.0, 1.0));
-        assert_eq!(tail.p_value(98.0 / 16.0, 1.0), 0.02);
-        assert_eq!(tail.p_value(99.0 / 16.0, 1.0), 0.01);
-        assert_eq!(tail.p_value(0.0, 1.0), 1.0);
-        assert_eq!(tail.threshold(1.0, 0.01), Some(99.0 / 16.0));
-        assert_eq!(tail.threshold(1.0, 0.009), None);
+        let mut scores = Histogram::default();
+        assert_eq!(scores.p_value(3.0, 1.0), 1.0);
+        (0..99).for_each(|i| scores.learn(f64::from(i) / 16.0, 1.0));
+        assert_eq!(scores.p_value(98.0 / 16.0, 1.0), 0.02);
+        assert_eq!(scores.p_value(99.0 / 16.0, 1.0), 0.01);
+        assert_eq!(scores.p_value(0.0, 1.0), 1.0);
+        assert_eq!(scores.score_at(0.01, 1.0), Some(99.0 / 16.0));
+        assert_eq!(scores.score_at(0.009, 1.0), None);
     }
 }

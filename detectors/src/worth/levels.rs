@@ -12,6 +12,10 @@
 //! The calibrated value at 2^−j is the product of the ratios before j; between levels, and beyond the
 //! last, it is linear on the log-log scale. A map is monotone, so it never changes the order of two
 //! values.
+//!
+//! Between two levels p-values are taken as spread, as those of many keys are. Were there one key with a
+//! few values alone, all between two levels might lie in one place, and be worth up to five times
+//! as much as the map says; [`recurrence`](super::recurrence) is for that.
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +44,7 @@ impl Arrivals {
 
 /// −log₂ p, up to the last level.
 fn level(p: f64) -> f64 {
-    (-p.log2()).clamp(0.0, (LEVELS - 1) as f64)
+    (-libm::log2(p)).clamp(0.0, (LEVELS - 1) as f64)
 }
 
 impl TailMap {
@@ -54,8 +58,8 @@ impl TailMap {
         let mut ratio = FIRST;
         for j in 0..LEVELS - 1 {
             ratio = self.ratio(j, ratio, strength);
-            curve.slopes[j] = ratio.ln();
-            curve.logs[j + 1] = curve.logs[j] + ratio.ln();
+            curve.slopes[j] = libm::log(ratio);
+            curve.logs[j + 1] = curve.logs[j] + curve.slopes[j];
         }
         curve
     }
@@ -91,13 +95,13 @@ pub(crate) struct Curve {
 impl Curve {
     /// What this p-value is worth.
     pub(crate) fn worth(&self, p: f64) -> f64 {
-        let depth = -p.clamp(1e-300, 1.0).log2();
+        let depth = -libm::log2(p.clamp(1e-300, 1.0));
         let level = (depth.ceil() as usize).saturating_sub(1);
         match self.slopes.get(level) {
-            Some(slope) => (self.logs[level] + (depth - level as f64) * slope).exp(),
+            Some(slope) => libm::exp(self.logs[level] + (depth - level as f64) * slope),
             None => {
                 let last = LEVELS - 1;
-                (self.logs[last] + (depth - last as f64) * self.slopes[last - 1]).exp().max(1e-300)
+                libm::exp(self.logs[last] + (depth - last as f64) * self.slopes[last - 1]).max(1e-300)
             }
         }
     }

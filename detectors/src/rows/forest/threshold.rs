@@ -1,5 +1,7 @@
 //! From which score on a row is anomalous: apart from the scores, and changed without scoring again.
 
+pub(super) use crate::worth::empirical::p_value;
+
 use peak_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -76,12 +78,6 @@ pub struct Cutoff {
     pub of: usize,
 }
 
-/// How likely one of the reference rows or the row itself scores at least as high: never 0.
-pub(super) fn p_value(scores: &[f64], score: f64) -> f64 {
-    let as_high = scores.len() - scores.partition_point(|&other| other < score);
-    (1 + as_high) as f64 / (1 + scores.len()) as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,12 +115,5 @@ mod tests {
         scores.push(0.9);
         let cutoff = Threshold::Auto.among(&scores);
         assert!(cutoff.exceeding == 1 && cutoff.score > 0.54, "{cutoff:?}");
-    }
-
-    #[test]
-    fn probabilities_count_the_row_itself() {
-        assert_eq!(p_value(&scores(), 0.9), 1.0 / 101.0);
-        assert_eq!(p_value(&scores(), 0.0), 1.0);
-        assert_eq!(p_value(&[], 0.7), 1.0);
     }
 }

@@ -5,7 +5,7 @@ use super::scale::Scale;
 use super::{HEAVIEST, LARGEST, RsHash};
 use crate::contract::Persist;
 use crate::contract::valid::is_count;
-use crate::worth::histogram::Tail;
+use crate::worth::histogram::Histogram;
 use peak_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub struct RsHashMemory {
     scales: Vec<Scale>,
     counts: Vec<f32>,
     totals: Vec<f32>,
-    tail: Tail,
+    tail: Histogram,
 }
 
 /// The same, borrowed.
@@ -30,7 +30,7 @@ struct Stored<'a> {
     scales: &'a [Scale],
     counts: &'a [f32],
     totals: &'a [f32],
-    tail: &'a Tail,
+    tail: &'a Histogram,
 }
 
 impl Persist for RsHash {

@@ -9,7 +9,7 @@
 
 use super::ballot::{Abstention, Ballot};
 use crate::series::window::Statistics;
-use crate::worth::student::upper_quantile;
+use crate::worth::tail::student_quantile;
 
 pub(super) const NAME: &str = "grubbs";
 
@@ -19,7 +19,7 @@ pub(super) fn critical(n: usize) -> f64 {
         return f64::NAN;
     }
     let n = n as f64;
-    let q = upper_quantile(0.05 / (2.0 * n), n - 2.0);
+    let q = student_quantile(0.05 / (2.0 * n), n - 2.0);
     (n - 1.0) / n.sqrt() * (q * q / (n - 2.0 + q * q)).sqrt()
 }
 

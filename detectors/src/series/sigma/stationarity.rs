@@ -33,7 +33,7 @@ pub(super) fn dickey_fuller(values: &[f64]) -> Option<f64> {
         explain(&mut basis, column, &mut residual)?;
         if let Some(lags) = index.checked_sub(1) {
             let parameters = (index + 1) as f64;
-            let criterion = n * (dot(&residual, &residual) / n).ln() + 2.0 * parameters;
+            let criterion = n * libm::log(dot(&residual, &residual) / n) + 2.0 * parameters;
             if criterion < best.0 {
                 best = (criterion, lags);
             }
