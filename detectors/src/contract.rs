@@ -15,6 +15,7 @@ mod verdict;
 
 pub use boxed::{AnyDetector, AnyPersist, BoxedMemory};
 pub use detector::{Detector, Told, Wanted};
+pub(crate) use explanation::short;
 pub use explanation::{Change, Counterfactual, Evidence, Explanation};
 pub use footprint::Footprint;
 pub use on::On;

@@ -11,12 +11,12 @@ mod range;
 mod sigma;
 mod window;
 
-pub use feed::{Duplicates, Feed, FeedReport, Seasonality};
+pub use feed::{Duplicates, Feed, FeedReport, Kind, Seasonality};
 pub use mad::{Mad, MadMemory, steps_little};
 pub use point::Point;
 pub use range::NormalRange;
 pub use sigma::{Abstention, Ballot, SeriesTest, SigmaAssessment, SigmaEnsemble, SigmaMemory, Vote};
 pub use window::{BINS, Batch, Line, Sliding, Spread, Statistics, bin};
 
-pub(crate) use feed::Seasonal;
+pub(crate) use feed::{Seasonal, growth};
 pub(crate) use window::sum;

@@ -45,7 +45,8 @@ fn by_definition(past: &[(i64, Vec<f64>)]) -> Vec<f64> {
         let lag = |readings: usize| past[past.len() - 1 - readings].1[metric];
         let before = past[..past.len() - 1].iter().rev().find(|(_, values)| !values[metric].is_nan());
         let (since, before) = before.map_or((0, NAN), |(time, values)| (*time, values[metric]));
-        row.extend([x, lag(1), lag(3), x - before, (x - before) / ((time - since) as f64 / 1e3)]);
+        let grown = if x < before { NAN } else { x - before };
+        row.extend([x, lag(1), lag(3), x - before, grown / ((time - since) as f64 / 1e3)]);
         for window in [10_000, 60_000] {
             let inside = past.iter().filter(|(t, _)| *t > time - window).map(|(_, values)| values[metric]);
             let inside: Vec<f64> = inside.filter(|x| !x.is_nan()).collect();
@@ -334,13 +335,26 @@ fn missing_values_make_missing_features_and_count_for_nothing() {
     same(row_of(12_000, NAN).unwrap(), [NAN, 5.0, NAN, NAN, 5.0, NAN, 5.0]);
     same(row_of(16_000, 9.0).unwrap(), [9.0, NAN, 4.0, 0.5, 7.0, 8f64.sqrt(), 9.0]);
     same(row_of(90_000, NAN).unwrap(), [NAN, 9.0, NAN, NAN, NAN, NAN, NAN]);
-    same(row_of(90_500, 8.0).unwrap(), [8.0, NAN, -1.0, -1.0 / 74.5, 8.0, NAN, 8.0]);
+    same(row_of(90_500, 8.0).unwrap(), [8.0, NAN, -1.0, NAN, 8.0, NAN, 8.0]);
+}
+
+/// A counter that starts anew is no alarm: what it counted is not known.
+#[test]
+fn the_rate_of_a_counter_that_starts_anew_is_missing() {
+    let mut features = Features::builder().metrics(["errors_total"], [Feature::Rate]).build().unwrap();
+    let key = Key::new(["web"]);
+    let mut rates = Vec::new();
+    for (i, shown) in [1_000.0, 1_010.0, 1_020.0, 5.0, 15.0, 15.0].into_iter().enumerate() {
+        let row = features.step(&Reading::new(&key, at(1_000 * i as i64), &[shown]));
+        rates.extend(row.map(|row| row[0]));
+    }
+    assert_eq!(format!("{rates:?}"), format!("{:?}", [10.0, 10.0, NAN, 10.0, 0.0]));
 }
 
 #[test]
 fn standardised_rows_are_those_of_the_training_feed_scaled() {
     let build = |how| {
-        let features = [Feature::Value, Feature::Rate];
+        let features = [Feature::Value, Feature::Difference];
         Features::builder().metrics(["a"], features).standardisation(how).build().unwrap()
     };
     let key = Key::new(["x"]);

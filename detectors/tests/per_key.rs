@@ -5,7 +5,8 @@
 use peak_core::{Key, Schema, Span, Summaries, Summary, Timestamp};
 use peak_detectors::{
     AnyDetector, AnyPersist, Detector, Engine, Explanation, Fleet, Footprint, Judged, Mad, Observation,
-    PerKey, Persist, Point, PoolVerdict, Refusal, SigmaEnsemble, Step, TableDetector, TableWindow, Verdict,
+    PerKey, Persist, Point, PoolVerdict, Refusal, RsHash, SigmaEnsemble, Step, TableDetector, TableWindow,
+    Verdict,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -186,8 +187,12 @@ fn any_detector_runs_in_an_engine_one_per_key() {
     // Detectors of another kind than those that were saved are not taken for them.
     engine.save().unwrap();
     drop(engine);
-    let error = Engine::open(&path, PerKey::new(Fleet::new(|_| Mad::default()), records)).err().unwrap();
-    assert!(error.to_string().contains("must be of a detector of the kind mad, got box"), "{error}");
+    let boxes = Fleet::new(boxed).snapshot().unwrap();
+    let error = Fleet::new(|_| RsHash::builder(1).build().unwrap()).restore_snapshot(&boxes).unwrap_err();
+    assert!(error.to_string().contains("must be of a detector of the kind rs-hash, got box"), "{error}");
+    // Nor are those of another version: they learn from the history.
+    let again = Engine::open(&path, PerKey::new(Fleet::new(|_| Mad::default()), records)).unwrap();
+    assert!(again.relearned() && again.detector().fleet().len() == 9);
 }
 
 #[test]

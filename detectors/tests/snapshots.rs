@@ -168,7 +168,7 @@ fn features_and_their_standardisation() {
             1.2499999999999998,
             0.25000000000000244,
             -0.054054054054054,
-            -0.054054054054054015,
+            NAN,
             0.2755795760222134,
             -0.6288659793814431,
         ],
@@ -183,7 +183,7 @@ fn features_and_their_standardisation() {
             1.2499999999999998,
             0.25000000000000244,
             -0.5675675675675677,
-            -0.5675675675675678,
+            NAN,
             0.3716952622479779,
             0.2164948453608246,
         ],
@@ -198,7 +198,7 @@ fn features_and_their_standardisation() {
             -1.75,
             0.25000000000000244,
             -1.081081081081081,
-            -1.0810810810810811,
+            NAN,
             -0.8591257617079451,
             -1.0206185567010306,
         ],
@@ -268,7 +268,6 @@ fn a_detector_on_features() {
 }
 
 #[test]
-#[cfg_attr(not(target_env = "gnu"), ignore = "its logarithms were recorded with another C library")]
 fn sigma_with_a_season() {
     let make = || {
         let sigma = SigmaEnsemble::default().with_window(100).unwrap();
@@ -277,16 +276,16 @@ fn sigma_with_a_season() {
     // Every ten minutes for two days.
     let value = |i: i64| 20.0 * ((i % 144) as f64 / 144.0 - 0.5).abs() + noise(i);
     let point = |i: i64, added: f64| Point::new(at(10 * i * MINUTE), value(i) + added);
-    let mut sigma = golden("sigma-1.peak", make, |sigma| {
+    let mut sigma = golden("sigma-2.peak", make, |sigma| {
         (0..300).for_each(|i| sigma.learn(&point(i, 0.0)));
     });
     assert_next(
         &mut sigma,
         &[&point(300, 0.0), &point(301, 90.0), &point(302, 0.0)],
         &[
-            (0.8327606799912575, Some(0.1469735959419452), false),
-            (14.78376102804589, Some(1.6452767931009229e-15), true),
-            (-0.0, Some(1.0), false),
+            (0.8327606799912576, Some(0.29277890228000825), false),
+            (14.78376102804589, Some(6.083334505011218e-14), true),
+            (0.0, Some(1.0), false),
         ],
     );
 }
@@ -294,7 +293,11 @@ fn sigma_with_a_season() {
 #[test]
 fn mad() {
     let make = || Mad::double().with_window(50).unwrap();
-    let mut mad = golden("mad-1.peak", make, |mad| (0..70).for_each(|i| mad.learn(&point(i, noise(i)))));
+    // The first form did not know the newest point apart from the window.
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/mad-1.peak");
+    let refused = make().load(old).unwrap_err().to_string();
+    assert!(refused.contains("has version 1, expected 2"), "{refused}");
+    let mut mad = golden("mad-2.peak", make, |mad| (0..70).for_each(|i| mad.learn(&point(i, noise(i)))));
     assert_next(
         &mut mad,
         &[&point(70, noise(70)), &point(71, 90.0), &point(72, -1.0)],
@@ -308,7 +311,6 @@ fn mad() {
 
 /// One of the two keys is a counter.
 #[test]
-#[cfg_attr(not(target_env = "gnu"), ignore = "its logarithms were recorded with another C library")]
 fn fleet() {
     let make = || {
         let prototype = SigmaEnsemble::default().with_window(100).unwrap();
@@ -319,19 +321,19 @@ fn fleet() {
         let points = [("cpu", noise(i)), ("errors", if i == 132 { 9_000.0 } else { grown })];
         points.map(|(key, value)| (Key::new([key]), point(i, value)))
     };
-    let mut fleet = golden("fleet-1.peak", make, |fleet| {
+    let mut fleet = golden("fleet-514.peak", make, |fleet| {
         (0..130).for_each(|i| drop(fleet.step(&points(i), NonZeroUsize::MIN)));
     });
     assert!(fleet.get(&Key::new(["errors"])).unwrap().feed().is_counter());
     let verdicts = (130..133).flat_map(|i| fleet.step(&points(i), NonZeroUsize::MIN));
     let found: Vec<Told> = verdicts.map(|verdict| told(verdict.unwrap())).collect();
     let expected = [
-        (1.0326949953887627, Some(0.09274809637242702), false),
-        (0.9986528711788797, Some(0.1003106694545778), false),
-        (0.1598483225949095, Some(0.6920726351749664), false),
-        (0.15953985193098574, Some(0.6925643751091548), false),
-        (-0.0, Some(1.0), false),
-        (52.60342255200671, Some(2.492168761566181e-53), true),
+        (1.0326949953887627, Some(0.17661546953208784), false),
+        (0.9986528711788796, Some(0.1978969124987487), false),
+        (0.15984832259490933, Some(0.9680263788854782), false),
+        (0.15953985193098574, Some(0.969877370373748), false),
+        (0.0, Some(1.0), false),
+        (52.60342255200671, Some(5.6203487793869e-44), true),
     ];
     assert_same(&found[..], &expected);
 }
@@ -404,7 +406,7 @@ fn check_engine(name: &str, detector: impl Fn(&Schema) -> Peak, expected: &[(&st
 #[test]
 fn engine_with_the_classic_rule() {
     check_engine(
-        "engine-classic-3.peak",
+        "engine-classic-4.peak",
         |schema| Peak::classic(Classic::new(schema, Tz::UTC)),
         &[
             ("1", (1.726190476190476, None, true)),
@@ -417,14 +419,13 @@ fn engine_with_the_classic_rule() {
 }
 
 #[test]
-#[cfg_attr(not(target_env = "gnu"), ignore = "its logarithms were recorded with another C library")]
 fn engine_with_the_calibrated_rule() {
     let rule = || Calibrated::new(Budget::default()).with_phases(Phases::NONE);
     check_engine(
-        "engine-calibrated-3.peak",
+        "engine-calibrated-4.peak",
         |_| Peak::calibrated(rule()),
         &[
-            ("1", (48.48603349802733, Some(3.265626427520653e-49), true)),
+            ("1", (48.48603349802733, Some(3.2656264275206534e-49), true)),
             ("0", (47.825284044912664, Some(1.4952573816933406e-48), true)),
             ("2", (47.82528404491265, Some(1.4952573816933816e-48), true)),
         ],
@@ -437,7 +438,7 @@ fn engine_with_the_calibrated_rule() {
 fn checkpoint() {
     let feed = Feed::new();
     let rule = || Peak::classic(Classic::new(&feed.0, Tz::UTC));
-    let golden = file("checkpoint-3.peak", |path| {
+    let golden = file("checkpoint-4.peak", |path| {
         let grid = Grid::every(Duration::from_secs(10)).unwrap();
         let live = Live::new(&feed.0, grid).with_grace(Duration::from_secs(15)).with_late(2);
         let mut live = live.with_limits(Limits::default().with_memory(1 << 20).with_keys(100));

@@ -248,7 +248,11 @@ fn statistics_json(days: &DayStatistics) -> Value {
 }
 
 fn row_json(row: &Row) -> Value {
-    let time = |time: NaiveDateTime| time.format("%Y-%m-%d %H:%M:%S%.f").to_string();
+    // Python writes no fraction, or six digits of it.
+    let time = |time: NaiveDateTime| match time.and_utc().timestamp_subsec_micros() {
+        0 => time.format("%Y-%m-%d %H:%M:%S").to_string(),
+        _ => time.format("%Y-%m-%d %H:%M:%S%.6f").to_string(),
+    };
     json!({
         "start_ts": time(row.start), "end_ts": time(row.end), "window_count": row.window_count,
         "sub_count_avg": row.records_avg, "sub_count_max": row.records_max,

@@ -11,7 +11,7 @@ mod damage;
 use damage::{Edit, ODD, damaged};
 use libfuzzer_sys::fuzz_target;
 use peak_core::{Key, Timestamp, Tz};
-use peak_detectors::series::{Duplicates, Seasonality};
+use peak_detectors::series::{Duplicates, Kind, Seasonality};
 use peak_detectors::{
     Detector, Feature, Features, Mad, OnFeatures, Persist, Point, Reading, RsHash, SigmaEnsemble,
     Standardisation, TimeFeature,
@@ -69,12 +69,16 @@ static SUBJECTS: LazyLock<Subjects> = LazyLock::new(|| {
     let rs_hash = |width| rs_hash(width).expect("a detector of rows");
     let gauge = |i: i64| point(i, noise(i));
     let seldom = |i: i64| point(20 * i, noise(i));
+    // It only grows, until it falls as no counter does.
+    let cleared = |i: i64| point(i, if i < -4 { 900.0 + i as f64 } else { 400.0 });
     let counter = |i: i64| point(i, 500.0 + (-130..=i).map(noise).sum::<f64>());
     Subjects {
         sigma: vec![
             Learned::new(sigma(100), (-130..0).map(gauge)),
             Learned::new(sigma(100), (-20..0).map(gauge)),
             Learned::new(sigma(100), (-130..0).map(counter)),
+            Learned::new(sigma(100), (-130..0).map(cleared)),
+            Learned::new(sigma(40).with_kind(Kind::Counter), (-70..0).map(cleared)),
             Learned::new(seasonal, (-130..0).map(seldom)),
             Learned::new(patient, (-70..0).map(gauge)),
             Learned::new(skyline, (-130..0).map(gauge)),

@@ -93,6 +93,7 @@ struct Told {
 fn watch<D: Detector<Point>>(
     mut detector: D,
     normal: impl Fn(&D) -> Option<NormalRange>,
+    feed: impl Fn(&D) -> &peak_detectors::series::Feed,
     values: &[f64],
 ) -> Told {
     let (mut incidents, mut told) = (Incidents::default(), Told::default());
@@ -108,9 +109,9 @@ fn watch<D: Detector<Point>>(
         if judged.is_ok_and(|verdict| verdict.anomalous) {
             told.anomalous.push(minute);
         }
-        if let Some(News::Opened(_)) = incidents.observe(&point, judged, before) {
-            told.opened.push(minute);
-        }
+        let seen = feed(&detector).as_judged(&point);
+        let news = incidents.observe(&seen, judged, before);
+        told.opened.extend(news.iter().filter(|news| matches!(news, News::Opened(_))).map(|_| minute));
     }
     told
 }
@@ -126,11 +127,13 @@ fn run(which: Which, feed: Feed, values: &[f64]) -> Told {
     match which {
         Which::Default if feed == Feed::DailySine => {
             let ensemble = SigmaEnsemble::default().with_seasonality(Seasonality::Weekly(Tz::UTC));
-            watch(ensemble, SigmaEnsemble::normal_range, values)
+            watch(ensemble, SigmaEnsemble::normal_range, SigmaEnsemble::feed, values)
         }
-        Which::Default => watch(SigmaEnsemble::default(), SigmaEnsemble::normal_range, values),
-        Which::Skyline => watch(SigmaEnsemble::skyline(), |_| None, values),
-        Which::Mad => watch(Mad::default(), Mad::normal_range, values),
+        Which::Default => {
+            watch(SigmaEnsemble::default(), SigmaEnsemble::normal_range, SigmaEnsemble::feed, values)
+        }
+        Which::Skyline => watch(SigmaEnsemble::skyline(), |_| None, SigmaEnsemble::feed, values),
+        Which::Mad => watch(Mad::default(), Mad::normal_range, Mad::feed, values),
     }
 }
 
@@ -255,8 +258,10 @@ fn p_values(seeds: Range<u64>, minutes: usize) -> Table {
                     let p = verdict.p_value.unwrap();
                     counts.iter_mut().zip(LEVELS).for_each(|(count, q)| *count += u64::from(p <= q));
                 }
-                opened +=
-                    u64::from(matches!(incidents.observe(&point, verdict, None), Some(News::Opened(_))));
+                opened += {
+                    let news = incidents.observe(&point, verdict, None);
+                    news.iter().filter(|news| matches!(news, News::Opened(_))).count() as u64
+                };
             }
             n += 1;
         }

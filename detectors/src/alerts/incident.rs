@@ -1,6 +1,6 @@
 //! From verdicts to incidents: what people are told, and when it is over.
 
-use crate::contract::{Refusal, Verdict};
+use crate::contract::{Refusal, Verdict, short};
 use crate::series::{NormalRange, Point};
 use peak_core::{Error, Result, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,13 @@ impl fmt::Display for News {
         };
         let Incident { start, strangest, anomalous, score, .. } = incident;
         write!(f, "{what}: since {}, {anomalous} anomalous, ", start.time)?;
-        write!(f, "strangest {} at {} (score {score:.1})", strangest.value, strangest.time)?;
+        match incident.normal {
+            Some(NormalRange { per_second: true, .. }) => {
+                write!(f, "strangest {} a second", short(strangest.value))?;
+            }
+            _ => write!(f, "strangest {}", strangest.value)?,
+        }
+        write!(f, " at {} (score {score:.1})", strangest.time)?;
         match incident.end {
             Some((time, reason)) => write!(f, "; {reason} at {time}"),
             None => Ok(()),
@@ -85,10 +91,16 @@ impl fmt::Display for News {
 
 /// Makes incidents of the verdicts on one series.
 ///
-/// An incident opens with an anomalous point and closes after so many quiet ones in a row. Whether it
-/// recovered is told from what was normal when it began: when most of those quiet points lie within,
-/// the season apart, the series is back; otherwise the detector has adapted. What becomes anomalous again within
-/// the cool-down continues the incident.
+/// An incident opens with an anomalous point and closes once no point has been anomalous for long. Whether
+/// it recovered is told from what was normal when it began: when most of the points since lie within, the
+/// season apart, the series is back; otherwise the detector has adapted. What becomes anomalous again
+/// within the cool-down continues the incident. An incident of a series that sends nothing that can be
+/// judged is over too: it went silent.
+///
+/// All this goes by time. Unless told otherwise, an incident closes after 30 times the usual step between
+/// points, continues within 240 more, and a series is stale after 8⅓ of them: at a point a minute after
+/// half an hour, four hours, and 500 seconds. As long as there is only one point, the step is taken to be
+/// an hour.
 ///
 /// ```
 /// use peak_core::Timestamp;
@@ -100,65 +112,104 @@ impl fmt::Display for News {
 /// for i in 0..300 {
 ///     let value = if (200..203).contains(&i) { 99.0 } else { (i % 7) as f64 };
 ///     let (point, normal) = (at(i, value), mad.normal_range());
-///     news.extend(incidents.observe(&point, mad.step(&point), normal));
+///     let judged = mad.step(&point);
+///     news.extend(incidents.observe(&mad.feed().as_judged(&point), judged, normal));
 /// }
 /// assert!(matches!(news.as_slice(), [News::Opened(_), News::Continued(_), News::Continued(_), News::Closed(_)]));
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Incidents {
-    close_after: u64,
-    cool_down: u64,
-    stale_after: Duration,
+    close_after: Option<Duration>,
+    cool_down: Option<Duration>,
+    stale_after: Option<Duration>,
+    cadence: Cadence,
     /// The incident that is open, or was last.
     incident: Option<Incident>,
-    /// Points without alarm since, and how many of them lie what was normal before the incident.
+    /// Points without alarm since, and how many of them were normal as before the incident.
     quiet: u64,
     within: u64,
+    /// The newest point, and the newest that was judged.
     newest: Option<Timestamp>,
+    judged: Option<Timestamp>,
     is_stale: bool,
 }
 
-impl Default for Incidents {
-    /// Closes after 30 quiet points, continues within 240 more, stale after 500 seconds.
-    fn default() -> Self {
-        Incidents {
-            close_after: 30,
-            cool_down: 240,
-            stale_after: Duration::from_secs(500),
-            incident: None,
-            quiet: 0,
-            within: 0,
-            newest: None,
-            is_stale: false,
+/// The usual step between points: the least of the first few, then about their median.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+struct Cadence {
+    /// In milliseconds.
+    step: u32,
+    seen: u32,
+}
+
+impl Cadence {
+    const FEW: u32 = 8;
+    /// As long as there is only one point: an hour.
+    const UNKNOWN: u32 = 3_600_000;
+
+    fn learn(&mut self, gap: Duration) {
+        let gap = u32::try_from(gap.as_millis()).unwrap_or(u32::MAX);
+        if gap == 0 {
+            return;
         }
+        let most = self.step / 16 + 1;
+        self.step = match self.seen {
+            0 => gap,
+            1..Self::FEW => self.step.min(gap),
+            _ => gap.clamp(self.step.saturating_sub(most).max(1), self.step.saturating_add(most)),
+        };
+        self.seen = self.seen.saturating_add(1);
+    }
+
+    /// So many thirds of the step.
+    fn thirds(self, n: u32) -> Duration {
+        let step = if self.seen == 0 { Self::UNKNOWN } else { self.step };
+        Duration::from_millis(step.into()) * n / 3
     }
 }
 
+/// How much later it is, if it is.
+fn since(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_millis(now.millis().saturating_sub(then.millis()).max(0).unsigned_abs())
+}
+
 impl Incidents {
-    /// Closes after so many quiet points in a row.
+    /// Closes when for so long no point was anomalous.
     ///
     /// # Errors
     /// When it is 0.
-    pub fn with_close_after(mut self, points: u64) -> Result<Self> {
-        if points == 0 {
-            return Err(Error::invalid("quiet points to close", "must be at least 1", points));
+    pub fn with_close_after(mut self, quiet: Duration) -> Result<Self> {
+        if quiet.is_zero() {
+            return Err(Error::invalid("quiet time to close", "must be longer than 0", "0 s"));
         }
-        self.close_after = points;
+        self.close_after = Some(quiet);
         Ok(self)
     }
 
-    /// What becomes anomalous within so many points after the close continues the incident.
+    /// What becomes anomalous within this time after the close continues the incident.
     #[must_use]
-    pub fn with_cool_down(mut self, points: u64) -> Self {
-        self.cool_down = points;
+    pub fn with_cool_down(mut self, duration: Duration) -> Self {
+        self.cool_down = Some(duration);
         self
     }
 
     /// Without a point for longer, the series is stale.
     #[must_use]
     pub fn with_stale_after(mut self, duration: Duration) -> Self {
-        self.stale_after = duration;
+        self.stale_after = Some(duration);
         self
+    }
+
+    fn close_after(&self) -> Duration {
+        self.close_after.unwrap_or_else(|| self.cadence.thirds(3 * 30))
+    }
+
+    fn cool_down(&self) -> Duration {
+        self.cool_down.unwrap_or_else(|| self.cadence.thirds(3 * 240))
+    }
+
+    fn stale_after(&self) -> Duration {
+        self.stale_after.unwrap_or_else(|| self.cadence.thirds(25))
     }
 
     /// The incident that is open.
@@ -167,27 +218,41 @@ impl Incidents {
         self.incident.as_ref().filter(|incident| incident.end.is_none())
     }
 
-    /// Takes in what a detector said of a point, and what was normal before it, where the detector knows. Refused points are neither quiet nor anomalous.
+    /// Takes in what a detector said of a point, and what was normal before it, where the detector knows:
+    /// in the same unit, see [`Feed::as_judged`](crate::series::Feed::as_judged). Refused points are neither
+    /// quiet nor anomalous.
+    ///
+    /// There is one piece of news at most, unless nothing that could be judged had come for long before:
+    /// then what was open is closed first.
     pub fn observe(
         &mut self,
         point: &Point,
         judged: Result<Verdict, Refusal>,
         normal: Option<NormalRange>,
-    ) -> Option<News> {
-        self.newest = self.newest.max(Some(point.time));
+    ) -> Vec<News> {
+        let mut news: Vec<News> = self.silence(point.time).into_iter().collect();
         self.is_stale = false;
-        match judged {
-            Ok(verdict) if verdict.anomalous => Some(self.alarm(point, verdict.score, normal)),
-            Ok(_) => self.quiet(point, normal),
-            Err(_) => None,
+        if let Ok(verdict) = judged {
+            self.judged = self.judged.max(Some(point.time));
+            if verdict.anomalous {
+                news.push(self.alarm(point, verdict.score, normal));
+            } else {
+                news.extend(self.quiet(point, normal));
+            }
         }
+        // The step to this point counts from the next on: it may be a gap.
+        if let Some(newest) = self.newest {
+            self.cadence.learn(since(newest, point.time));
+        }
+        self.newest = self.newest.max(Some(point.time));
+        news
     }
 
     fn alarm(&mut self, point: &Point, score: f64, normal: Option<NormalRange>) -> News {
-        let quiet = std::mem::take(&mut self.quiet);
-        self.within = 0;
+        (self.quiet, self.within) = (0, 0);
+        let lasts = self.close_after().saturating_add(self.cool_down());
         match &mut self.incident {
-            Some(incident) if incident.end.is_none() || quiet <= self.close_after + self.cool_down => {
+            Some(incident) if incident.end.is_none() || since(incident.last.time, point.time) <= lasts => {
                 let was_over = incident.end.take().is_some();
                 incident.anomalous += 1;
                 incident.last = *point;
@@ -212,37 +277,45 @@ impl Incidents {
     }
 
     fn quiet(&mut self, point: &Point, now: Option<NormalRange>) -> Option<News> {
-        self.quiet = self.quiet.saturating_add(1);
+        let close_after = self.close_after();
         let incident = self.incident.as_mut().filter(|incident| incident.end.is_none())?;
         let is_within = incident.normal.is_none_or(|then| {
             let baseline = now.map_or(then.baseline, |now| now.baseline);
             then.holds(point.value, baseline)
         });
-        self.within += u64::from(is_within);
-        if self.quiet < self.close_after {
+        self.quiet = self.quiet.saturating_add(1);
+        self.within = self.within.saturating_add(u64::from(is_within));
+        if since(incident.last.time, point.time) < close_after {
             return None;
         }
-        let recovered = 2 * self.within > self.quiet;
+        let recovered = self.within > self.quiet / 2;
         let reason = if recovered { EndReason::Recovered } else { EndReason::Adapted };
         incident.end = Some((point.time, reason));
         Some(News::Closed(*incident))
     }
 
-    /// Looks at the clock: closes what is open, and tells once, when no point has come for long. Call
-    /// it now and then until there is no news.
-    pub fn tick(&mut self, now: Timestamp) -> Option<News> {
-        let newest = self.newest?;
-        let age = Duration::from_millis(now.millis().saturating_sub(newest.millis()).max(0).unsigned_abs());
-        if age <= self.stale_after {
+    /// Closes what is open when nothing that could be judged has come for long.
+    fn silence(&mut self, now: Timestamp) -> Option<News> {
+        let stale_after = self.stale_after();
+        let incident = self.incident.as_mut().filter(|incident| incident.end.is_none())?;
+        if since(self.judged?, now) <= stale_after {
             return None;
         }
-        if let Some(incident) = self.incident.as_mut().filter(|incident| incident.end.is_none()) {
-            incident.end = Some((now, EndReason::WentSilent));
-            self.quiet = 0;
-            return Some(News::Closed(*incident));
+        incident.end = Some((now, EndReason::WentSilent));
+        Some(News::Closed(*incident))
+    }
+
+    /// Looks at the clock: closes what is open when nothing that could be judged has come for long, and
+    /// tells once when no point has come at all. Call it now and then until there is no news.
+    pub fn tick(&mut self, now: Timestamp) -> Option<News> {
+        if let Some(closed) = self.silence(now) {
+            return Some(closed);
         }
-        let is_news = !std::mem::replace(&mut self.is_stale, true);
-        is_news.then_some(News::Stale(Refusal::Stale { seconds: age.as_secs() }))
+        let age = since(self.newest?, now);
+        if age <= self.stale_after() || std::mem::replace(&mut self.is_stale, true) {
+            return None;
+        }
+        Some(News::Stale(Refusal::Stale { seconds: age.as_secs() }))
     }
 }
 
@@ -258,22 +331,34 @@ mod tests {
         Ok(Verdict { score: if anomalous { 9.0 } else { 0.0 }, anomalous, p_value: None })
     }
 
-    /// What is told of a pattern of quiet (.), anomalous (!) and refused (?) points.
-    fn told(pattern: &str, value: f64) -> Vec<String> {
-        let mut incidents = Incidents::default().with_close_after(3).unwrap().with_cool_down(4);
-        let news = pattern.chars().enumerate().filter_map(|(i, kind)| {
+    const NORMAL: NormalRange = NormalRange { lower: 0.0, upper: 10.0, baseline: 0.0, per_second: false };
+
+    fn named(news: &News, i: usize) -> String {
+        match news {
+            News::Opened(_) => format!("opened {i}"),
+            News::Continued(_) => format!("continued {i}"),
+            News::Reopened(_) => format!("reopened {i}"),
+            News::Closed(incident) => format!("closed {i} {}", incident.end.unwrap().1),
+            News::Stale(_) => format!("stale {i}"),
+        }
+    }
+
+    /// What is told of a pattern of quiet (.), anomalous (!), refused (?) and missing (_) points.
+    fn told_by(mut incidents: Incidents, step: Duration, pattern: &str, value: f64) -> Vec<String> {
+        let mut told = Vec::new();
+        for (i, kind) in pattern.chars().enumerate().filter(|(_, kind)| *kind != '_') {
             let judged = if kind == '?' { Err(Refusal::NotFinite) } else { verdict(kind == '!') };
-            let normal = NormalRange { lower: 0.0, upper: 10.0, baseline: 0.0 };
-            let news = incidents.observe(&at(i as i64, value), judged, Some(normal))?;
-            Some(match news {
-                News::Opened(_) => format!("opened {i}"),
-                News::Continued(_) => format!("continued {i}"),
-                News::Reopened(_) => format!("reopened {i}"),
-                News::Closed(incident) => format!("closed {i} {}", incident.end.unwrap().1),
-                News::Stale(_) => format!("stale {i}"),
-            })
-        });
-        news.collect()
+            let time = Timestamp::from_millis(i as i64 * step.as_millis() as i64).unwrap();
+            let news = incidents.observe(&Point::new(time, value), judged, Some(NORMAL));
+            told.extend(news.iter().map(|news| named(news, i)));
+        }
+        told
+    }
+
+    fn told(pattern: &str, value: f64) -> Vec<String> {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        let incidents = Incidents::default().with_close_after(minutes(3)).unwrap();
+        told_by(incidents.with_cool_down(minutes(4)), minutes(1), pattern, value)
     }
 
     #[test]
@@ -282,19 +367,79 @@ mod tests {
         assert_eq!(told("!...", 50.0), ["opened 0", "closed 3 adapted"]);
         assert_eq!(told("!......!", 5.0), ["opened 0", "closed 3 recovered", "reopened 7"]);
         assert_eq!(told("!........!", 5.0), ["opened 0", "closed 3 recovered", "opened 9"]);
-        assert_eq!(told("!.?.?", 5.0), ["opened 0"]);
+        assert_eq!(told("!.?.", 5.0), ["opened 0", "closed 3 recovered"]);
+    }
+
+    /// As many points, at whatever resolution.
+    #[test]
+    fn incidents_are_as_long_as_the_series_is_slow() {
+        let pattern = format!("{}!{}!{}!{}", ".".repeat(20), ".".repeat(29), ".".repeat(260), ".".repeat(60));
+        let expected =
+            ["opened 20", "continued 50", "closed 80 recovered", "reopened 311", "closed 341 recovered"];
+        for seconds in [10, 60, 3_600] {
+            let step = Duration::from_secs(seconds);
+            assert_eq!(told_by(Incidents::default(), step, &pattern, 5.0), expected, "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn an_alarm_after_a_month_is_an_incident_of_its_own() {
+        let month = 43_200;
+        let mut silent = Incidents::default();
+        assert_eq!(silent.observe(&at(0, 5.0), verdict(false), None), []);
+        assert!(matches!(silent.observe(&at(1, 5.0), verdict(true), None)[..], [News::Opened(_)]));
+        let mut unseen = silent.clone();
+        assert!(matches!(silent.tick(at(60, 0.0).time), Some(News::Closed(_))));
+        assert!(matches!(silent.observe(&at(month, 5.0), verdict(true), None)[..], [News::Opened(_)]));
+        // Without a look at the clock: what was open is closed first.
+        let news = unseen.observe(&at(month, 5.0), verdict(true), None);
+        let [News::Closed(closed), News::Opened(opened)] = news[..] else { panic!("{news:?}") };
+        assert_eq!(closed.end, Some((at(month, 0.0).time, EndReason::WentSilent)));
+        assert_eq!((opened.start.time, opened.anomalous), (at(month, 0.0).time, 1));
+    }
+
+    #[test]
+    fn an_incident_of_a_series_that_can_no_longer_be_judged_is_over() {
+        let pattern = format!("...!{}", "?".repeat(100));
+        assert_eq!(told(&pattern, 5.0), ["opened 3", "closed 12 went silent"]);
+        assert_eq!(told("...!......_________________!", 5.0)[2..], ["opened 27"]);
+        // A gap that is no longer than usual for it is no silence.
+        assert_eq!(told("...!_______!", 5.0), ["opened 3", "continued 11"]);
+    }
+
+    /// The strangest point of a counter is told as its rate.
+    #[test]
+    fn a_counter_is_told_in_growth_per_second() {
+        let mut incidents = Incidents::default();
+        let normal = NormalRange { per_second: true, ..NORMAL };
+        let news = incidents.observe(&at(0, 500.0 / 3.0), verdict(true), Some(normal));
+        assert!(news[0].to_string().contains("strangest 166.7 a second at"), "{}", news[0]);
+    }
+
+    #[test]
+    fn the_usual_step_is_that_of_most_points() {
+        let mut cadence = Cadence::default();
+        cadence.learn(Duration::from_secs(86_400));
+        (0..7).for_each(|i| cadence.learn(Duration::from_secs(60 + i)));
+        assert_eq!(cadence.thirds(3), Duration::from_secs(60));
+        // Gaps now and then move it little, another resolution in the end.
+        (0..99).for_each(|i| cadence.learn(Duration::from_secs(if i % 9 == 0 { 900 } else { 60 })));
+        assert!(cadence.thirds(3) <= Duration::from_secs(64), "{cadence:?}");
+        (0..99).for_each(|_| cadence.learn(Duration::from_secs(600)));
+        assert_eq!(cadence.thirds(3), Duration::from_secs(600));
     }
 
     #[test]
     fn a_season_that_moves_on_is_no_recovery() {
-        let normal =
-            |baseline: f64| Some(NormalRange { lower: baseline - 5.0, upper: baseline + 5.0, baseline });
+        let normal = |baseline: f64| {
+            Some(NormalRange { lower: baseline - 5.0, upper: baseline + 5.0, baseline, ..NORMAL })
+        };
         // Nine above normal at 40, and in the end back at 40 only because the season has fallen by nine.
         for (off, reason) in [(9.0, EndReason::Adapted), (0.0, EndReason::Recovered)] {
             let mut incidents = Incidents::default();
             incidents.observe(&at(0, 49.0), verdict(true), normal(40.0));
-            let closed =
-                (1..=30).find_map(|i| incidents.observe(&at(i, 31.0 + off), verdict(false), normal(31.0)));
+            let closed = (1..=30)
+                .find_map(|i| incidents.observe(&at(i, 31.0 + off), verdict(false), normal(31.0)).pop());
             let Some(News::Closed(incident)) = closed else { panic!("still open") };
             assert_eq!(incident.end.unwrap().1, reason);
         }
@@ -304,13 +449,18 @@ mod tests {
     fn silence_is_told_once() {
         let mut incidents = Incidents::default();
         assert_eq!(incidents.tick(at(9, 0.0).time), None);
-        incidents.observe(&at(0, 5.0), verdict(true), None);
-        assert_eq!(incidents.tick(at(8, 0.0).time), None);
-        let Some(News::Closed(closed)) = incidents.tick(at(9, 0.0).time) else { panic!("still open") };
-        assert_eq!(closed.end, Some((at(9, 0.0).time, EndReason::WentSilent)));
-        assert_eq!(incidents.tick(at(9, 0.0).time), Some(News::Stale(Refusal::Stale { seconds: 540 })));
-        assert_eq!(incidents.tick(at(10, 0.0).time), None);
-        incidents.observe(&at(20, 5.0), verdict(false), None);
+        assert_eq!(incidents.observe(&at(0, 5.0), verdict(false), None), []);
+        assert_eq!(incidents.tick(at(60, 0.0).time), None, "it may be slow");
+        incidents.observe(&at(1, 5.0), verdict(true), None);
+        assert_eq!(incidents.tick(at(9, 0.0).time), None);
+        let Some(News::Closed(closed)) = incidents.tick(at(10, 0.0).time) else { panic!("still open") };
+        assert_eq!(closed.end, Some((at(10, 0.0).time, EndReason::WentSilent)));
+        assert_eq!(incidents.tick(at(10, 0.0).time), Some(News::Stale(Refusal::Stale { seconds: 540 })));
+        assert_eq!(incidents.tick(at(11, 0.0).time), None);
+        for i in [20, 21] {
+            assert_eq!(incidents.observe(&at(i, 5.0), verdict(false), None), []);
+        }
+        assert_eq!(incidents.tick(at(28, 0.0).time), None);
         assert!(matches!(incidents.tick(at(40, 0.0).time), Some(News::Stale(_))));
     }
 }

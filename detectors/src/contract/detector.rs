@@ -30,6 +30,8 @@ pub trait Detector<X: ?Sized> {
 
     /// Says why [`judge`](Self::judge) says what it says about `x`. Only paid for when asked.
     ///
+    /// What was learned last may be explained still, as it was judged before, where a detector can.
+    ///
     /// # Errors
     /// The same [`Refusal`] as `judge`.
     fn explain(&self, x: &X) -> Result<Explanation, Refusal>;

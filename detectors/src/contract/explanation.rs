@@ -179,7 +179,7 @@ impl fmt::Display for Evidence {
 }
 
 /// A number as people read it: integers whole, others with about three digits.
-fn short(x: f64) -> String {
+pub(crate) fn short(x: f64) -> String {
     if x.fract() == 0.0 && x.abs() < 1e15 {
         return format!("{x:.0}");
     }

@@ -66,6 +66,11 @@ pub enum Refusal {
         /// How long they were.
         need: u64,
     },
+    /// A counter started anew, so that what it counted since the reading before is not known. Should the
+    /// next reading show that it only showed too little once, growth is told from the reading before.
+    Reset,
+    /// A counter shows less than before, and has not started anew: what it counted is not known.
+    Fell,
     /// It is not known what happened: the window was not observed as a whole, or the key found no room in
     /// its table.
     NotObserved,
@@ -86,6 +91,8 @@ impl Refusal {
             Refusal::Late => "late",
             Refusal::Duplicate => "duplicate",
             Refusal::WrongLength { .. } => "wrong length",
+            Refusal::Reset => "counter reset",
+            Refusal::Fell => "counter fell",
             Refusal::NotObserved => "not observed",
         }
     }

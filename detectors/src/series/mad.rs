@@ -10,7 +10,7 @@
 //! Where more than half of the values are the same, the deviation is zero; the standard deviation of
 //! the other points takes its place. Without any spread, any other value is anomalous.
 
-use super::feed::{Counters, Duplicates, Feed, FeedRules, Taken};
+use super::feed::{Duplicates, Feed, FeedRules, Kind};
 use super::point::Point;
 use super::range::NormalRange;
 use super::window::{Scaling, Sliding, Statistics};
@@ -33,7 +33,21 @@ use serde::{Deserialize, Serialize};
 /// assert!(mad.step(&at(201, 99.0))?.anomalous);
 /// # Ok::<(), peak_detectors::Refusal>(())
 /// ```
-#[derive(Debug, Clone)]
+///
+/// The point that was just learned can still be [explained](Detector::explain). As data it is its
+/// configuration alone, checked on the way in; what is not there is as usual:
+///
+/// ```
+/// use peak_detectors::Mad;
+///
+/// let read = |text| serde_json::from_str::<Mad>(text);
+/// let mut latency = read(r#"{"window": 288, "sides": "each"}"#).unwrap(); // double MAD
+/// latency.set_reach(8.0)?; // a setting of a running detector: nothing is forgotten
+/// assert!(read(r#"{"reach": 0.0}"#).is_err() && read(r#"{"reech": 8.0}"#).is_err());
+/// # Ok::<(), peak_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Config", into = "Config")]
 pub struct Mad {
     rules: FeedRules,
     sides: Sides,
@@ -41,10 +55,41 @@ pub struct Mad {
     feed: Feed,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Sides {
+    #[default]
     Common,
     Each,
+}
+
+/// The detector as data, before it is checked.
+#[derive(Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    window: usize,
+    kind: Kind,
+    sides: Sides,
+    reach: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config::from(Mad::default())
+    }
+}
+
+impl TryFrom<Config> for Mad {
+    type Error = Error;
+    fn try_from(Config { window, kind, sides, reach }: Config) -> Result<Self> {
+        Mad::new(sides).with_kind(kind).with_window(window)?.with_reach(reach)
+    }
+}
+
+impl From<Mad> for Config {
+    fn from(Mad { rules, sides, reach, .. }: Mad) -> Self {
+        Config { window: rules.window, kind: rules.kind, sides, reach }
+    }
 }
 
 /// A robust standard deviation of a normal distribution, in median absolute deviations.
@@ -72,7 +117,7 @@ impl Mad {
             scaling: Scaling::Fixed,
             lateness: 0,
             duplicates: Duplicates::default(),
-            counters: Counters::Ignored,
+            kind: Kind::default(),
             seasonality: None,
         };
         let feed = Feed::new(&rules).expect("a window that is allowed");
@@ -90,8 +135,25 @@ impl Mad {
     /// # Errors
     /// When it is not from 3 to 65,535 points.
     pub fn with_window(mut self, points: usize) -> Result<Self> {
-        self.rules.window = points;
-        self.feed = Feed::new(&self.rules)?;
+        let rules = FeedRules { window: points, ..self.rules };
+        (self.feed, self.rules) = (Feed::new(&rules)?, rules);
+        Ok(self)
+    }
+
+    /// What kind of series it is, a gauge unless told otherwise; the window starts empty.
+    #[must_use]
+    pub fn with_kind(mut self, kind: Kind) -> Self {
+        self.rules.kind = kind;
+        self.feed = Feed::new(&self.rules).expect("a window that was checked");
+        self
+    }
+
+    /// See [`set_reach`](Self::set_reach).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_reach(mut self, reach: f64) -> Result<Self> {
+        self.set_reach(reach)?;
         Ok(self)
     }
 
@@ -99,27 +161,18 @@ impl Mad {
     ///
     /// # Errors
     /// When it is not above 0 and finite.
-    pub fn with_reach(mut self, reach: f64) -> Result<Self> {
+    pub fn set_reach(&mut self, reach: f64) -> Result<()> {
         if !(reach > 0.0 && reach.is_finite()) {
             return Err(Error::invalid("reach", "must be above 0 and finite", reach));
         }
         self.reach = reach;
-        Ok(self)
+        Ok(())
     }
 
     /// The series as it was taken in.
     #[must_use]
     pub fn feed(&self) -> &Feed {
         &self.feed
-    }
-
-    fn take(&mut self, x: &Point) -> Result<(), Refusal> {
-        match self.feed.take(x, &self.rules) {
-            Taken::Newest | Taken::Aside => Ok(()),
-            Taken::Late => Err(Refusal::Late),
-            Taken::Duplicate => Err(Refusal::Duplicate),
-            Taken::NotFinite => Err(Refusal::NotFinite),
-        }
     }
 
     fn measure(&self) -> Result<Bounds, Refusal> {
@@ -151,7 +204,7 @@ impl Mad {
     pub fn normal_range(&self) -> Option<NormalRange> {
         let Bounds { median, units: [below, above] } = self.measure().ok()?;
         let (lower, upper) = (median - self.reach * below, median + self.reach * above);
-        Some(NormalRange { lower, upper, baseline: 0.0 })
+        Some(NormalRange { lower, upper, baseline: 0.0, per_second: self.feed.is_counter() })
     }
 }
 
@@ -169,22 +222,27 @@ impl Detector<Point> for Mad {
 
     fn learn(&mut self, x: &Point) {
         // A point that is refused is counted by the feed.
-        let _ = self.take(x);
+        let _ = self.feed.take(x, &self.rules);
     }
 
     fn step(&mut self, x: &Point) -> Result<Verdict, Refusal> {
-        self.take(x)?;
+        self.feed.take(x, &self.rules)?;
         self.measure().map(|bounds| self.verdict(bounds))
     }
 
+    /// The newest point, which was learned already, is explained as it was judged: the window holds it.
+    /// Another second point at a time is refused.
     fn explain(&self, x: &Point) -> Result<Explanation, Refusal> {
         let mut with = self.clone();
-        let verdict = with.step(x)?;
+        self.feed.again(x).unwrap_or_else(|| with.feed.take(x, &self.rules))?;
         let Bounds { median, units: [below, above] } = with.measure()?;
+        let verdict = with.verdict(Bounds { median, units: [below, above] });
         let (lower, upper) = (median - self.reach * below, median + self.reach * above);
+        let (value, per_second) = (with.feed.window().last(), with.feed.is_counter());
+        let statistic = if per_second { "rate" } else { "value" };
         let evidence = Evidence {
-            statistic: "value".into(),
-            actual: x.value,
+            statistic: statistic.into(),
+            actual: value,
             expected: Some(median),
             lower: Some(lower),
             upper: Some(upper),
@@ -192,11 +250,16 @@ impl Detector<Point> for Mad {
             p_value: None,
         };
         let counterfactual = verdict.anomalous.then(|| Counterfactual {
-            statistic: "value".into(),
-            above: (x.value < lower).then_some(lower),
-            below: (x.value > upper).then_some(upper),
+            statistic: statistic.into(),
+            above: (value < lower).then_some(lower),
+            below: (value > upper).then_some(upper),
         });
-        Ok(Explanation { carried_by: "value".into(), evidence: vec![evidence], counterfactual, change: None })
+        Ok(Explanation {
+            carried_by: statistic.into(),
+            evidence: vec![evidence],
+            counterfactual,
+            change: None,
+        })
     }
 }
 
@@ -214,7 +277,7 @@ pub struct MadMemory(Feed);
 impl Persist for Mad {
     type Memory = MadMemory;
     const KIND: &'static str = "mad";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
     fn memory(&self) -> impl Serialize {
         &self.feed
@@ -259,7 +322,7 @@ mod tests {
         let Bounds { median, units } = mad.measure().unwrap();
         assert_eq!((median, units), (50.0, [NORMAL * 25.0, NORMAL * 250.0]));
         let (lower, upper) = (median - 6.0 * units[0], median + 6.0 * units[1]);
-        assert_eq!(mad.normal_range(), Some(NormalRange { lower, upper, baseline: 0.0 }));
+        assert_eq!(mad.normal_range(), Some(NormalRange { lower, upper, baseline: 0.0, per_second: false }));
     }
 
     #[test]

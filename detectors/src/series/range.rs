@@ -11,6 +11,8 @@ pub struct NormalRange {
     pub upper: f64,
     /// What the season makes of both; 0 without one.
     pub baseline: f64,
+    /// Whether all this is growth per second: the series is a counter.
+    pub per_second: bool,
 }
 
 impl NormalRange {

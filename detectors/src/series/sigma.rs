@@ -12,16 +12,20 @@
 //!   hides a small shift. Besides the consensus, a point must be as rare as stated
 //!   ([`with_rarity`](SigmaEnsemble::with_rarity)) by how large deviations have been in this very
 //!   series, so that heavy-tailed series do not alarm all the time. Counters are recognised and become
-//!   rates.
+//!   rates; what kind of series it is can be [declared](SigmaEnsemble::with_kind).
 //!
 //! The score is −log₁₀ of that rarity. The p-value is what it is worth: how often points of this
 //! series were as rare, alarms left out. Over time, of the points that are no alarms about one in
 //! a hundred have a p-value of at most 0.01, whatever the series; where values are discrete or stay for
 //! long, fewer. The decision does not look at it: on a series that is on and off an alarm may have a
 //! large one, and little [`severity`](crate::severity()).
+//!
+//! The window holds the point in question, as in the original, so that short windows find less.
 
+mod assessment;
 mod ballot;
 mod deviations;
+mod evidence;
 mod first_hour_average;
 mod grubbs;
 mod histogram_bins;
@@ -29,25 +33,28 @@ mod ks_test;
 mod least_squares;
 mod mean_subtraction_cumulation;
 mod median_absolute_deviation;
+mod memory;
+mod settings;
 mod skyline;
 mod stationarity;
 mod stddev_from_average;
 mod stddev_from_moving_average;
 
+pub use assessment::SigmaAssessment;
 pub use ballot::{Abstention, Ballot, SeriesTest, Vote};
+pub use memory::SigmaMemory;
 
-use super::feed::{Counters, Duplicates, Feed, FeedRules, Seasonality, Taken};
+use deviations::{Calibration, Scale, Statistic, values_of};
+use evidence::explanation;
+use settings::{Config, Preset, Settings, fresh};
+
+use super::feed::{Duplicates, Feed, FeedRules, Kind, Seasonality};
 use super::point::Point;
 use super::range::NormalRange;
 use super::window::{Batch, Scaling, Sliding, Statistics};
-use crate::contract::{
-    Counterfactual, Detector, Evidence, Explanation, Footprint, Persist, Refusal, Verdict,
-};
-use deviations::{Calibration, Rareness, Scale, Statistic, values_of};
+use crate::contract::{Detector, Explanation, Footprint, Persist, Refusal, Verdict};
 use peak_core::{Error, Result, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,65 +84,27 @@ use std::time::Duration;
 /// ```
 ///
 /// [`step`](Detector::step) is the fast way: it learns the point and looks at the outcome, while
-/// [`judge`](Detector::judge) does the same on a copy of the window.
-#[derive(Debug, Clone)]
+/// [`judge`](Detector::judge) does the same on a copy of the window. The point that was just learned can
+/// still be [explained](Detector::explain), as it was judged.
+///
+/// As data it is its configuration alone, checked on the way in; what is not there is as usual. Tests of
+/// one's own are code, and not part of it.
+///
+/// ```
+/// use peak_detectors::SigmaEnsemble;
+///
+/// let read = |text| serde_json::from_str::<SigmaEnsemble>(text);
+/// let requests = read(r#"{"kind": "counter", "seasonality": {"weekly": "Europe/Berlin"}}"#).unwrap();
+/// let mut hourly = read(r#"{"preset": "skyline", "window": 168}"#).unwrap();
+/// hourly.set_namespace("requests.hourly"); // a setting of a running detector: nothing is forgotten
+/// assert!(read(r#"{"rarity": 0.5}"#).is_err() && read(r#"{"windows": 288}"#).is_err());
+/// # let _ = requests;
+/// ```
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Config", into = "Config")]
 pub struct SigmaEnsemble {
     settings: Arc<Settings>,
     memory: SigmaMemory,
-}
-
-/// What an ensemble has learned: the stored form.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SigmaMemory {
-    feed: Feed,
-    calibration: Calibration,
-    /// How many of the last values are the same.
-    same: u64,
-}
-
-#[derive(Clone)]
-struct Settings {
-    rules: Rules,
-    feed: FeedRules,
-    consensus: f64,
-    rarity: f64,
-    full: Option<Duration>,
-    /// Grubbs' value for a full window.
-    critical: f64,
-    namespace: String,
-    tests: Vec<Arc<dyn SeriesTest>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rules {
-    Skyline,
-    Own,
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tests: Vec<&str> = self.tests.iter().map(|test| test.name()).collect();
-        f.debug_struct("Settings")
-            .field("rules", &self.rules)
-            .field("feed", &self.feed)
-            .field("consensus", &self.consensus)
-            .field("rarity", &self.rarity)
-            .field("namespace", &self.namespace)
-            .field("tests", &tests)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Upstream, points are stale after so long.
-const STALE: i64 = 500_000;
-
-/// The votes on the newest point, and what they come to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SigmaAssessment {
-    /// Who voted what, and on what basis.
-    pub ballots: Vec<Ballot>,
-    /// What they come to.
-    pub verdict: Verdict,
 }
 
 impl SigmaEnsemble {
@@ -148,21 +117,21 @@ impl SigmaEnsemble {
     /// The default of [`with_rarity`](Self::with_rarity).
     pub const RARITY: f64 = 2.5e-5;
 
-    fn new(rules: Rules) -> Self {
-        let (scaling, counters) = match rules {
-            Rules::Skyline => (Scaling::Fixed, Counters::Ignored),
-            Rules::Own => (Scaling::WithResolution, Counters::Recognised),
+    fn new(preset: Preset) -> Self {
+        let (scaling, kind) = match preset {
+            Preset::Skyline => (Scaling::Fixed, Kind::Gauge),
+            Preset::Own => (Scaling::WithResolution, Kind::Recognised),
         };
         let feed = FeedRules {
             window: Self::WINDOW,
             scaling,
             lateness: 0,
             duplicates: Duplicates::default(),
-            counters,
+            kind,
             seasonality: None,
         };
         let settings = Settings {
-            rules,
+            preset,
             feed,
             consensus: Self::CONSENSUS,
             rarity: Self::RARITY,
@@ -182,26 +151,53 @@ impl SigmaEnsemble {
     /// times that a test's reach was passed.
     #[must_use]
     pub fn skyline() -> Self {
-        Self::new(Rules::Skyline)
+        Self::new(Preset::Skyline)
     }
 
-    /// Changes a setting, and forgets all points.
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    fn set(&mut self, change: impl FnOnce(&mut Settings)) {
         change(Arc::make_mut(&mut self.settings));
+    }
+
+    /// Changes what the window holds, so that it starts empty.
+    fn anew(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        self.set(change);
         self.memory = SigmaMemory::new(&self.settings.feed);
         self
     }
 
-    /// A window of so many points.
+    /// A window of so many points; it starts empty.
     ///
     /// # Errors
     /// When it is not from 3 to 65,535 points.
     pub fn with_window(self, points: usize) -> Result<Self> {
         Sliding::new(points, self.settings.feed.scaling)?;
-        Ok(self.with(|settings| {
+        Ok(self.anew(|settings| {
             settings.feed.window = points;
             settings.critical = grubbs::critical(points);
         }))
+    }
+
+    /// What kind of series it is; the window starts empty. Unless told otherwise, counters are recognised
+    /// by the own rules, and are nothing special for [`skyline`](Self::skyline).
+    #[must_use]
+    pub fn with_kind(self, kind: Kind) -> Self {
+        self.anew(|settings| settings.feed.kind = kind)
+    }
+
+    /// Takes a seasonal baseline off before the vote; the window starts empty. The baseline is learned as
+    /// points come; a verdict takes one day of history first.
+    #[must_use]
+    pub fn with_seasonality(self, seasonality: Seasonality) -> Self {
+        self.anew(|settings| settings.feed.seasonality = Some(seasonality))
+    }
+
+    /// See [`set_consensus`](Self::set_consensus).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_consensus(mut self, share: f64) -> Result<Self> {
+        self.set_consensus(share)?;
+        Ok(self)
     }
 
     /// The share of the able tests that must vote yes. Not for [`skyline`](Self::skyline), which has
@@ -209,11 +205,21 @@ impl SigmaEnsemble {
     ///
     /// # Errors
     /// When it is not above 0 and at most 1.
-    pub fn with_consensus(self, share: f64) -> Result<Self> {
+    pub fn set_consensus(&mut self, share: f64) -> Result<()> {
         if !(share > 0.0 && share <= 1.0) {
             return Err(Error::invalid("consensus", "must be above 0 and at most 1", share));
         }
-        Ok(self.with(|settings| settings.consensus = share))
+        self.set(|settings| settings.consensus = share);
+        Ok(())
+    }
+
+    /// See [`set_rarity`](Self::set_rarity).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_rarity(mut self, probability: f64) -> Result<Self> {
+        self.set_rarity(probability)?;
+        Ok(self)
     }
 
     /// How rare a deviation must be for an alarm: its probability by the tails that were learned of this
@@ -222,51 +228,75 @@ impl SigmaEnsemble {
     ///
     /// # Errors
     /// When it is not above 0 and at most 0.01.
-    pub fn with_rarity(self, probability: f64) -> Result<Self> {
+    pub fn set_rarity(&mut self, probability: f64) -> Result<()> {
         if !(probability > 0.0 && probability <= 0.01) {
             return Err(Error::invalid("rarity", "must be above 0 and at most 0.01", probability));
         }
-        Ok(self.with(|settings| settings.rarity = probability))
+        self.set(|settings| settings.rarity = probability);
+        Ok(())
     }
 
-    /// Takes a seasonal baseline off before the vote. It is learned as points come; a verdict takes one
-    /// day of history first.
+    /// See [`set_lateness`](Self::set_lateness).
     #[must_use]
-    pub fn with_seasonality(self, seasonality: Seasonality) -> Self {
-        self.with(|settings| settings.feed.seasonality = Some(seasonality))
+    pub fn with_lateness(mut self, lateness: Duration) -> Self {
+        self.set_lateness(lateness);
+        self
     }
 
     /// Inserts points that come up to this much later than the newest; 0 unless told otherwise. That
     /// costs as much as a window. They get no verdict; later ones are counted and refused.
-    #[must_use]
-    pub fn with_lateness(self, lateness: Duration) -> Self {
+    pub fn set_lateness(&mut self, lateness: Duration) {
         let lateness = i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX);
-        self.with(|settings| settings.feed.lateness = lateness)
+        self.set(|settings| settings.feed.lateness = lateness);
+    }
+
+    /// See [`set_duplicates`](Self::set_duplicates).
+    #[must_use]
+    pub fn with_duplicates(mut self, duplicates: Duplicates) -> Self {
+        self.set_duplicates(duplicates);
+        self
     }
 
     /// What becomes of a second point at the same time; it gets no verdict.
-    #[must_use]
-    pub fn with_duplicates(self, duplicates: Duplicates) -> Self {
-        self.with(|settings| settings.feed.duplicates = duplicates)
+    pub fn set_duplicates(&mut self, duplicates: Duplicates) {
+        self.set(|settings| settings.feed.duplicates = duplicates);
     }
 
-    /// Refuses verdicts while the points span less than this.
+    /// See [`set_full_duration`](Self::set_full_duration).
     #[must_use]
-    pub fn with_full_duration(self, duration: Duration) -> Self {
-        self.with(|settings| settings.full = Some(duration))
+    pub fn with_full_duration(mut self, duration: Duration) -> Self {
+        self.set_full_duration(Some(duration));
+        self
+    }
+
+    /// Refuses verdicts while the points span less than this; `None` unless told otherwise.
+    pub fn set_full_duration(&mut self, duration: Option<Duration>) {
+        self.set(|settings| settings.full = duration);
+    }
+
+    /// See [`set_namespace`](Self::set_namespace).
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.set_namespace(namespace);
+        self
     }
 
     /// Names the series, for tests that are not for all.
-    #[must_use]
-    pub fn with_namespace(self, namespace: impl Into<String>) -> Self {
+    pub fn set_namespace(&mut self, namespace: impl Into<String>) {
         let namespace = namespace.into();
-        self.with(|settings| settings.namespace = namespace)
+        self.set(|settings| settings.namespace = namespace);
+    }
+
+    /// See [`add_test`](Self::add_test).
+    #[must_use]
+    pub fn with_test(mut self, test: impl SeriesTest + 'static) -> Self {
+        self.add_test(test);
+        self
     }
 
     /// One test more.
-    #[must_use]
-    pub fn with_test(self, test: impl SeriesTest + 'static) -> Self {
-        self.with(|settings| settings.tests.push(Arc::new(test)))
+    pub fn add_test(&mut self, test: impl SeriesTest + 'static) {
+        self.set(|settings| settings.tests.push(Arc::new(test)));
     }
 
     /// The series as it was taken in.
@@ -287,7 +317,7 @@ impl SigmaEnsemble {
     /// # Errors
     /// [`Refusal::Stale`] when it is, [`Refusal::Empty`] when there is no point.
     pub fn check_freshness(&self, now: Timestamp) -> Result<(), Refusal> {
-        let newest = self.memory.feed.window().newest().ok_or(Refusal::Empty)?;
+        let newest = self.memory.feed.newest().ok_or(Refusal::Empty)?;
         fresh(newest, now)
     }
 
@@ -314,9 +344,12 @@ impl SigmaEnsemble {
     #[must_use]
     pub fn normal_range(&self) -> Option<NormalRange> {
         let (scale, _) = self.settings.newest(&self.memory)?;
-        let (lower, upper) = self.memory.calibration.bounds(scale, self.settings.rarity / 2.0);
+        let mut calibration = self.memory.calibration;
+        self.memory.lesson.into_iter().for_each(|lesson| calibration.learn(lesson));
+        let (lower, upper) = calibration.bounds(scale, self.settings.rarity / 2.0);
         let baseline = self.memory.feed.baseline();
-        Some(NormalRange { lower: lower + baseline, upper: upper + baseline, baseline })
+        let per_second = self.memory.feed.is_counter();
+        Some(NormalRange { lower: lower + baseline, upper: upper + baseline, baseline, per_second })
     }
 
     /// The votes on the newest point of a whole series, as of `now`, from nothing but that series: its
@@ -341,7 +374,7 @@ impl SigmaEnsemble {
             .guard_series(values.len(), newest.millis() - oldest.millis(), same)
             .and_then(|()| fresh(newest, now));
         Ok(guarded.map(|()| {
-            let rareness = (self.settings.rules == Rules::Own).then(|| {
+            let rareness = (self.settings.preset == Preset::Own).then(|| {
                 let (mut calibration, scale) = (Calibration::default(), Scale::of(&series));
                 calibration.start(values, scale);
                 calibration.judge(scale, series.last(), series.tail())
@@ -375,39 +408,39 @@ impl SigmaEnsemble {
         })
     }
 
-    /// Takes a point in, and says what became of it. The tails are not touched.
+    /// Takes a point in, and says what became of it. The tails learn of the point before, unless they are
+    /// those of another kind of series.
     #[inline]
     fn take(&mut self, point: &Point) -> Result<(), Refusal> {
-        let memory = &mut self.memory;
-        let before = memory.feed.window().len();
-        let last = if before == 0 { f64::NAN } else { memory.feed.window().last() };
-        match memory.feed.take(point, &self.settings.feed) {
-            Taken::Newest => {
-                let same = memory.feed.window().last() == last && memory.feed.window().len() >= before;
-                memory.same = if same { memory.same + 1 } else { 1 };
-                Ok(())
-            }
-            Taken::Late => Err(Refusal::Late),
-            Taken::Duplicate => Err(Refusal::Duplicate),
-            Taken::NotFinite => Err(Refusal::NotFinite),
-            Taken::Aside => Err(match memory.feed.hours_known() {
-                Some(hours) if hours < 24 => Refusal::TooShort { have: hours as u64, need: 24 },
-                _ => Refusal::TooShort { have: memory.feed.window().len() as u64, need: Self::LEAST as u64 },
-            }),
+        let SigmaMemory { feed, calibration, same, lesson } = &mut self.memory;
+        let (before, was_counter) = (feed.window().len(), feed.is_counter());
+        let last = if before == 0 { f64::NAN } else { feed.window().last() };
+        let taken = feed.take(point, &self.settings.feed);
+        if matches!(taken, Err(Refusal::NotFinite | Refusal::Late | Refusal::Duplicate)) {
+            return taken;
         }
+        if let Some(lesson) = lesson.take() {
+            calibration.learn(lesson);
+        }
+        if feed.is_counter() != was_counter {
+            *calibration = Calibration::default();
+        }
+        if taken.is_ok() {
+            let is_same = feed.window().last() == last && feed.window().len() >= before;
+            *same = if is_same { *same + 1 } else { 1 };
+        }
+        taken
     }
 
-    /// Judges the newest point, then learns how strange it was.
+    /// Judges the newest point, and keeps in mind how strange it was.
     #[inline]
     fn judge_newest(&mut self) -> Result<Verdict, Refusal> {
         self.prepare();
         let rareness = self.settings.newest(&self.memory).map(|(_, rareness)| rareness);
         let guarded = self.settings.guard(&self.memory);
         let verdict = guarded.map(|()| self.settings.judge(self.memory.feed.window(), rareness));
-        if let Some(rareness) = rareness {
-            let anomalous = verdict.is_ok_and(|verdict| verdict.anomalous);
-            self.memory.calibration.learn(rareness, self.settings.rarity, anomalous);
-        }
+        let is_alarm = verdict.is_ok_and(|verdict| verdict.anomalous);
+        self.memory.lesson = rareness.map(|rareness| rareness.lesson(self.settings.rarity, is_alarm));
         verdict
     }
 
@@ -416,7 +449,7 @@ impl SigmaEnsemble {
     fn prepare(&mut self) {
         let memory = &mut self.memory;
         let window = memory.feed.window();
-        if self.settings.rules == Rules::Own
+        if self.settings.preset == Preset::Own
             && !memory.calibration.is_ready()
             && window.len() >= self.settings.least()
         {
@@ -428,164 +461,7 @@ impl SigmaEnsemble {
 /// The ensemble with its own rules.
 impl Default for SigmaEnsemble {
     fn default() -> Self {
-        Self::new(Rules::Own)
-    }
-}
-
-fn fresh(newest: Timestamp, now: Timestamp) -> Result<(), Refusal> {
-    let age = now.millis() - newest.millis();
-    if age > STALE { Err(Refusal::Stale { seconds: (age / 1000) as u64 }) } else { Ok(()) }
-}
-
-impl Settings {
-    /// How many points a verdict takes; a shorter window of the own rules is enough once it is full.
-    fn least(&self) -> usize {
-        match self.rules {
-            Rules::Skyline => SigmaEnsemble::LEAST,
-            Rules::Own => SigmaEnsemble::LEAST.min(self.feed.window),
-        }
-    }
-
-    fn guard(&self, memory: &SigmaMemory) -> Result<(), Refusal> {
-        let window = memory.feed.window();
-        let span = if self.full.is_some() {
-            window.newest().map_or(0, Timestamp::millis) - window.iter().next().map_or(0, |(time, _)| time)
-        } else {
-            0
-        };
-        self.guard_series(window.len(), span, memory.same)
-    }
-
-    #[inline]
-    fn guard_series(&self, n: usize, span: i64, same: u64) -> Result<(), Refusal> {
-        let least = self.least();
-        let span = Duration::from_millis(span.unsigned_abs());
-        match self.full {
-            _ if n == 0 => Err(Refusal::Empty),
-            _ if n < least => Err(Refusal::TooShort { have: n as u64, need: least as u64 }),
-            Some(full) if span < full => {
-                Err(Refusal::Incomplete { have: span.as_secs(), need: full.as_secs() })
-            }
-            _ if self.rules == Rules::Skyline && same >= SigmaEnsemble::LEAST as u64 => {
-                Err(Refusal::Boring { same })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// How strange the newest point is, as of what was learned before it.
-    #[inline]
-    fn newest(&self, memory: &SigmaMemory) -> Option<(Scale, Rareness)> {
-        let window = memory.feed.window();
-        if self.rules == Rules::Skyline || !memory.calibration.is_ready() || window.is_empty() {
-            return None;
-        }
-        let scale = Scale::of(window);
-        Some((scale, memory.calibration.judge(scale, window.last(), window.tail())))
-    }
-
-    fn critical(&self, n: usize) -> f64 {
-        if n == self.feed.window { self.critical } else { grubbs::critical(n) }
-    }
-
-    fn ballots<S: Statistics>(&self, series: &S, subject: Statistic) -> Vec<Ballot> {
-        let mut ballots = Vec::with_capacity(9 + self.tests.len());
-        let x = match subject {
-            Statistic::Last => series.last(),
-            Statistic::Tail => series.tail(),
-        };
-        self.nine(series, subject, x).into_iter().for_each(|ballot| ballots.push(ballot));
-        ballots.extend(self.tests.iter().map(|test| self.custom(test.as_ref(), series, x)));
-        ballots
-    }
-
-    fn custom(&self, test: &dyn SeriesTest, series: &dyn Statistics, x: f64) -> Ballot {
-        if test.applies_to(&self.namespace) {
-            test.vote(series, x)
-        } else {
-            Ballot::abstain(test.name(), Abstention::NotForThis)
-        }
-    }
-
-    #[inline]
-    fn nine<S: Statistics>(&self, series: &S, subject: Statistic, x: f64) -> [Ballot; 9] {
-        let critical = self.critical(series.len());
-        if self.rules == Rules::Skyline {
-            return skyline::votes(series, critical);
-        }
-        [
-            histogram_bins::vote(series, x),
-            first_hour_average::vote(series, x),
-            stddev_from_average::vote(series, x),
-            grubbs::vote(series, x, critical),
-            ks_test::vote(series),
-            mean_subtraction_cumulation::vote(series, x),
-            median_absolute_deviation::vote(series, x),
-            stddev_from_moving_average::vote(series, x),
-            least_squares::vote(
-                series,
-                |line| if subject == Statistic::Last { line.last } else { line.tail },
-            ),
-        ]
-    }
-
-    fn assess<S: Statistics>(&self, series: &S, rareness: Option<Rareness>) -> SigmaAssessment {
-        let subject = rareness.map_or(Statistic::Last, |rareness| rareness.subject);
-        let ballots = self.ballots(series, subject);
-        let verdict = self.verdict(&ballots, rareness);
-        SigmaAssessment { ballots, verdict }
-    }
-
-    fn verdict(&self, ballots: &[Ballot], rareness: Option<Rareness>) -> Verdict {
-        let Some(rareness) = rareness else {
-            let score = ballots.iter().map(passes).fold(0.0, f64::max);
-            return Verdict { score, anomalous: skyline::decide(ballots), p_value: None };
-        };
-        let count = |wanted: fn(Vote) -> bool| ballots.iter().filter(|ballot| wanted(ballot.vote)).count();
-        let yes = count(|vote| vote == Vote::Yes) as f64;
-        let able = count(|vote| !matches!(vote, Vote::Abstain(_))) as f64;
-        // Votes that nobody can cast do not protect anybody.
-        let agreed = yes >= self.consensus * able;
-        told(rareness, agreed && rareness.rarity <= self.rarity)
-    }
-
-    /// The verdict on the newest point. There is no vote where it cannot matter.
-    #[inline]
-    fn judge<S: Statistics>(&self, series: &S, rareness: Option<Rareness>) -> Verdict {
-        if let Some(rareness) = rareness.filter(|rareness| rareness.rarity > self.rarity) {
-            return told(rareness, false);
-        }
-        let subject = rareness.map_or(Statistic::Last, |rareness| rareness.subject);
-        if self.tests.is_empty() {
-            let x = if subject == Statistic::Last { series.last() } else { series.tail() };
-            self.verdict(&self.nine(series, subject, x), rareness)
-        } else {
-            self.verdict(&self.ballots(series, subject), rareness)
-        }
-    }
-}
-
-#[inline]
-fn told(rareness: Rareness, anomalous: bool) -> Verdict {
-    Verdict { score: -libm::log10(rareness.rarity), anomalous, p_value: Some(rareness.p) }
-}
-
-/// How many times over a test's reach was passed.
-fn passes(ballot: &Ballot) -> f64 {
-    let (Some(lower), Some(upper), Some(centre)) = (ballot.lower, ballot.upper, ballot.expected) else {
-        return 0.0;
-    };
-    let reach = if ballot.actual > centre { upper - centre } else { centre - lower };
-    let times = (ballot.actual - centre).abs() / reach;
-    if times.is_nan() { 0.0 } else { times.min(1e9) }
-}
-
-impl SigmaMemory {
-    /// # Panics
-    /// Never: the window of the rules was checked when it was set.
-    fn new(rules: &FeedRules) -> Self {
-        let feed = Feed::new(rules).expect("a window that was checked");
-        SigmaMemory { feed, calibration: Calibration::default(), same: 0 }
+        Self::new(Preset::Own)
     }
 }
 
@@ -595,7 +471,7 @@ impl Detector<Point> for SigmaEnsemble {
     }
 
     fn learn(&mut self, x: &Point) {
-        if self.take(x).is_ok() && self.settings.rules == Rules::Own {
+        if self.take(x).is_ok() && self.settings.preset == Preset::Own {
             // What is an alarm is not learned as what is usual.
             let _ = self.judge_newest();
         }
@@ -606,43 +482,21 @@ impl Detector<Point> for SigmaEnsemble {
         self.judge_newest()
     }
 
+    /// The newest point, which was learned already, is explained as it was judged. Another second point at
+    /// a time is refused.
     fn explain(&self, x: &Point) -> Result<Explanation, Refusal> {
         let mut with = self.clone();
-        with.take(x)?;
-        with.prepare();
-        let SigmaAssessment { ballots, verdict } = with.assess()?;
-        let baseline = with.memory.feed.baseline();
-        let value = with.memory.feed.window().last() + baseline;
-        let mut evidence: Vec<Evidence> =
-            ballots.iter().map(|ballot| evidence_of(ballot, baseline)).collect();
-        let Some(NormalRange { lower, upper, .. }) = with.normal_range() else {
-            let carrier = strongest(&ballots);
-            return Ok(Explanation {
-                carried_by: carrier.into(),
-                evidence,
-                counterfactual: None,
-                change: None,
-            });
-        };
-        evidence.insert(
-            0,
-            Evidence {
-                statistic: "value".into(),
-                actual: value,
-                expected: Some(with.memory.feed.window().median() + baseline),
-                lower: Some(lower),
-                upper: Some(upper),
-                exceeded: verdict.anomalous,
-                p_value: verdict.p_value,
-            },
-        );
-        let counterfactual = verdict.anomalous.then(|| Counterfactual {
-            statistic: "value".into(),
-            above: (value < lower).then_some(lower),
-            below: (value > upper).then_some(upper),
-        });
-        let counterfactual = counterfactual.filter(|quiet| quiet.above.or(quiet.below).is_some());
-        Ok(Explanation { carried_by: "value".into(), evidence, counterfactual, change: None })
+        match self.memory.feed.again(x) {
+            Some(taken) => {
+                taken?;
+                with.memory.lesson = None;
+            }
+            None => {
+                with.take(x)?;
+                with.prepare();
+            }
+        }
+        Ok(explanation(&with.assess()?, &with.memory.feed, with.normal_range()))
     }
 }
 
@@ -650,27 +504,6 @@ impl Footprint for SigmaEnsemble {
     fn bytes(&self) -> usize {
         SigmaEnsemble::bytes(self)
     }
-}
-
-/// A ballot on the scale of the series: tests of the value itself are shifted by the baseline.
-fn evidence_of(ballot: &Ballot, baseline: f64) -> Evidence {
-    let is_value = ![ks_test::NAME, least_squares::NAME].contains(&ballot.test);
-    let shift = if is_value { baseline } else { 0.0 };
-    let shifted = |bound: Option<f64>| bound.map(|bound| bound + shift);
-    Evidence {
-        statistic: Cow::Borrowed(ballot.test),
-        actual: ballot.actual + shift,
-        expected: shifted(ballot.expected),
-        lower: shifted(ballot.lower),
-        upper: shifted(ballot.upper),
-        exceeded: ballot.vote == Vote::Yes,
-        p_value: None,
-    }
-}
-
-fn strongest(ballots: &[Ballot]) -> &'static str {
-    let strongest = ballots.iter().max_by(|a, b| passes(a).total_cmp(&passes(b)));
-    strongest.map_or("votes", |ballot| ballot.test)
 }
 
 impl Persist for SigmaEnsemble {
@@ -683,9 +516,10 @@ impl Persist for SigmaEnsemble {
     }
 
     fn restore(&mut self, memory: SigmaMemory) -> Result<()> {
-        let SigmaMemory { feed, calibration, same } = &memory;
+        let SigmaMemory { feed, calibration, same, lesson } = &memory;
+        let lesson_fits = lesson.is_none_or(|lesson| calibration.is_ready() && lesson.is_valid());
         let same_fits = *same <= feed.report().in_order;
-        if !(feed.is_valid(&self.settings.feed) && calibration.is_valid() && same_fits) {
+        if !(feed.is_valid(&self.settings.feed) && calibration.is_valid() && same_fits && lesson_fits) {
             let rule = "must be of an ensemble with this window, seasonality and rules";
             return Err(Error::invalid("sigma memory", rule, "another"));
         }

@@ -41,7 +41,7 @@ fn ask(name: &'static str, mut detector: Box<dyn Detector<Point>>, feed: &[Point
     let judged: Vec<_> = feed.iter().map(|point| detector.step(point)).collect();
     let nanoseconds = start.elapsed().as_nanos() as f64 / feed.len().max(1) as f64;
     let mut incidents = Incidents::default();
-    let news = feed.iter().zip(&judged).filter_map(|(point, judged)| incidents.observe(point, *judged, None));
+    let news = feed.iter().zip(&judged).flat_map(|(point, judged)| incidents.observe(point, *judged, None));
     let opened = news.filter_map(|news| match news {
         News::Opened(incident) => Some(incident.start.time),
         _ => None,

@@ -57,7 +57,7 @@ struct Arguments {
     /// The share of clean readings that may be anomalous
     #[arg(long, default_value_t = 0.02)]
     share: f64,
-    /// How many anomalous readings make an alert, and how many quiet ones end it
+    /// How many anomalous readings make an alert, and how many minutes without one end it
     #[arg(long, default_value_t = 4)]
     least: u64,
     /// Where the forests' randomness comes from
@@ -136,7 +136,8 @@ fn train(readings: &Readings, metrics: &[String], arguments: &Arguments) -> Resu
             .fit(rows.matrix.view())?;
         let (rows, columns) = rows.matrix.dim();
         println!("{key}: {rows} rows of {columns} features; anomalous above {:.3}", forest.cutoff().score);
-        let incidents = Incidents::default().with_close_after(arguments.least)?.with_cool_down(0);
+        let quiet = Duration::from_secs(60 * arguments.least);
+        let incidents = Incidents::default().with_close_after(quiet)?.with_cool_down(Duration::ZERO);
         let detector = OnFeatures::new(features, forest);
         Ok((key.clone(), Host { name: key.to_string(), detector, incidents, explanation: None }))
     };
@@ -158,14 +159,16 @@ impl Host {
         let judged = self.detector.judge(reading);
         // What the incidents see is the score.
         let point = Point::new(reading.time, judged.map_or(0.0, |verdict| verdict.score));
-        match self.incidents.observe(&point, judged, None) {
-            Some(News::Opened(incident) | News::Continued(incident) | News::Reopened(incident)) => {
-                if incident.strangest == point {
-                    self.explanation = self.detector.explain(reading).ok();
+        for news in self.incidents.observe(&point, judged, None) {
+            match news {
+                News::Opened(incident) | News::Continued(incident) | News::Reopened(incident) => {
+                    if incident.strangest == point {
+                        self.explanation = self.detector.explain(reading).ok();
+                    }
                 }
+                News::Closed(incident) => self.alert(incident, alerts),
+                News::Stale(_) => {}
             }
-            Some(News::Closed(incident)) => self.alert(incident, alerts),
-            Some(News::Stale(_)) | None => {}
         }
         self.detector.learn(reading);
         judged

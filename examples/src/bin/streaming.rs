@@ -60,12 +60,15 @@ fn main() -> Result<()> {
         let normal = ensemble.normal_range();
         let judged = ensemble.step(&point);
         let anomalous = judged.is_ok_and(|verdict| verdict.anomalous);
-        match incidents.observe(&point, judged, normal) {
-            Some(News::Continued(_)) | None => {}
-            Some(news) => println!("{} {news}", point.time),
+        // Of a counter, what was judged is its rate.
+        let seen_as = ensemble.feed().as_judged(&point);
+        for news in incidents.observe(&seen_as, judged, normal) {
+            if !matches!(news, News::Continued(_)) {
+                println!("{} {news}", point.time);
+            }
         }
         if arguments.svg.is_some() {
-            seen.push(Seen { point, normal, anomalous });
+            seen.push(Seen { point: seen_as, normal, anomalous });
         }
     }
     if let Some(incident) = incidents.open() {

@@ -2,6 +2,7 @@
 
 use crate::{Outcome, read_json, text};
 use peak_core::Timestamp;
+use peak_detectors::series::Sliding;
 use peak_detectors::{Ballot, Detector, Point, Refusal, SigmaEnsemble, Vote};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -61,7 +62,9 @@ fn times(seconds: &[i64]) -> Outcome<Vec<Timestamp>> {
 
 fn repeat_single(case: &Single) -> Outcome {
     let (times, now) = (times(&case.timestamps)?, at(case.now)?);
-    let ensemble = SigmaEnsemble::skyline().with_window(case.values.len()).map_err(text)?;
+    // A series of one or two points is shorter than the shortest window.
+    let window = case.values.len().max(Sliding::LEAST);
+    let ensemble = SigmaEnsemble::skyline().with_window(window).map_err(text)?;
     let ballots = ensemble.vote_on_series(&times, &case.values, now).map_err(text)?;
     same_votes(&ballots, case)?;
     let assessed = ensemble.assess_series(&times, &case.values, now).map_err(text)?;

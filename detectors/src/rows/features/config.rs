@@ -36,7 +36,9 @@ pub enum Feature {
     Max(Duration),
     /// How much `x` is more than the last value before it, `.difference`.
     Difference,
-    /// The same per second since that value, `.rate`.
+    /// The growth per second since that value, `.rate`, of a counter. It is missing where the value is less:
+    /// the counter started anew, and what it counted is not known. What goes up and down has a
+    /// [`Difference`](Self::Difference).
     Rate,
     /// How much `x` is more than what is usual at the hour of the day and of the week, on the wall clock of
     /// the zone, `.residual`: the levels are learned from the key's own history. It takes a week to

@@ -4,7 +4,7 @@ use super::config::{Layout, Plain, SpreadColumns, TimeFeature};
 use super::exact::Totals;
 use super::extremes::Smallest;
 use crate::contract::Refusal;
-use crate::series::{Point, Seasonal, Seasonality, Spread};
+use crate::series::{Point, Seasonal, Seasonality, Spread, growth};
 use crate::time::clock::Clock;
 use peak_core::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -192,7 +192,7 @@ impl History {
                 Plain::Difference(metric) => values[metric] - before(metric).value,
                 Plain::Rate(metric) => {
                     let Last { time: since, value, .. } = before(metric);
-                    1_000.0 * (values[metric] - value) / (time - since) as f64
+                    growth((since, value), (time, values[metric])).unwrap_or(f64::NAN)
                 }
                 Plain::Residual(season, metric) => {
                     let usual = self.seasons[season].expected_at(clock.local(time));

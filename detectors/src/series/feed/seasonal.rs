@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seasonality {
     /// By hour of the day.
+    #[serde(alias = "daily")]
     Daily(Tz),
     /// By hour of the day, and how days of the week differ from that.
+    #[serde(alias = "weekly")]
     Weekly(Tz),
 }
 

@@ -41,6 +41,38 @@ pub(super) struct Rareness {
     pub(super) subject: Statistic,
 }
 
+/// What a point teaches.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Lesson {
+    /// The sizes of the deviations of the last value and of the mean of three; negative below.
+    sizes: [f64; 2],
+    rarity: f64,
+    /// Whether either deviation alone is rare enough to begin a run.
+    is_rare: bool,
+    is_alarm: bool,
+}
+
+impl Rareness {
+    /// What the point teaches, given from which probability on points are rare, and whether it was an
+    /// alarm.
+    #[inline]
+    pub(super) fn lesson(self, rare: f64, is_alarm: bool) -> Lesson {
+        Lesson {
+            sizes: self.deviations.map(|deviation| deviation.size.copysign(deviation.z)),
+            rarity: self.rarity,
+            is_rare: either(self.deviations) <= rare,
+            is_alarm,
+        }
+    }
+}
+
+impl Lesson {
+    pub(super) fn is_valid(&self) -> bool {
+        let most = exceedances::size(exceedances::LARGEST);
+        self.sizes.iter().all(|size| size.abs() <= most) && (0.0..=1.0).contains(&self.rarity)
+    }
+}
+
 /// What is needed to turn a value into a deviation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scale {
@@ -190,23 +222,21 @@ impl Calibration {
         (scale.centre - reach(0), scale.centre + reach(1))
     }
 
-    /// Learns how strange the newest point was, and whether it was an alarm. What is at most as probable as
-    /// `rare` may begin a run.
+    /// Learns how strange a point was.
     #[inline]
-    pub(super) fn learn(&mut self, newest: Rareness, rare: f64, anomalous: bool) {
-        if !anomalous {
-            self.recurrence.learn(newest.rarity);
+    pub(super) fn learn(&mut self, Lesson { sizes, rarity, is_rare, is_alarm }: Lesson) {
+        if !is_alarm {
+            self.recurrence.learn(rarity);
         }
-        let is_rare = either(newest.deviations) <= rare;
         self.quiet = if is_rare { 0 } else { self.quiet.saturating_add(1) };
         if self.run > 0 && self.quiet < QUIET && self.run < LONGEST {
             self.run += 1;
             return;
         }
         self.run = u32::from(is_rare);
-        for (sides, deviation) in self.tails.iter_mut().zip(newest.deviations) {
-            let above = usize::from(deviation.z > 0.0);
-            sides[above].learn(deviation.size);
+        for (sides, size) in self.tails.iter_mut().zip(sizes) {
+            let above = usize::from(size > 0.0);
+            sides[above].learn(size.abs());
             sides[1 - above].learn(0.0);
         }
     }

@@ -36,7 +36,7 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// When there is no point, there are not as many times as values, the times do not ascend, or a
-    /// value is not usable ([`Point::is_usable`](super::Point::is_usable)).
+    /// value is not usable ([`Point::is_usable`](crate::Point::is_usable)).
     pub fn new(times: &'a [Timestamp], values: &'a [f64], now: Timestamp) -> Result<Self> {
         Self::scaled(times, values, now, Scaling::Fixed)
     }

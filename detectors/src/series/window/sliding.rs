@@ -1,11 +1,14 @@
 //! The newest points of a series, and running statistics of them.
 
+mod moving;
+mod reading;
+mod restored;
+
 use super::lengths::{DAY, Lengths, Scaling, modal};
 use super::ranks::Ranks;
-use super::statistics::{BINS, DECAY, Line, Spread, Statistics};
-use super::statistics::{bias_correction, bin, distance_of_sorted, tail_of};
+use super::statistics::Statistics;
 use super::sum::Sum;
-use crate::series::point::LARGEST;
+use moving::Moving;
 use peak_core::{Error, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -75,47 +78,6 @@ struct Recent {
 }
 
 const CELLS: usize = 32;
-
-/// Mean and squared deviations under exponential weights, in West's form (1979).
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-struct Moving {
-    mean: f64,
-    squares: f64,
-    /// The weight of the point before the oldest: bⁿ.
-    power: f64,
-}
-
-impl Moving {
-    /// Takes in a point; `n` points were there before.
-    #[inline]
-    fn add(&mut self, x: f64, n: usize) {
-        if n == 0 {
-            *self = Moving { mean: x, squares: 0.0, power: DECAY };
-            return;
-        }
-        let before = DECAY * (1.0 - self.power) / (1.0 - DECAY);
-        let share = 1.0 / (before + 1.0);
-        let off = x - self.mean;
-        self.mean += off * share;
-        self.squares = DECAY * self.squares + off * off * before * share;
-        self.power *= DECAY;
-    }
-
-    /// Forgets the oldest point. Says whether what remains still has its digits: it has not when the
-    /// point was nearly all there was.
-    #[inline]
-    fn remove(&mut self, x: f64) -> bool {
-        let weight = self.power / DECAY;
-        let before = (1.0 - self.power) / (1.0 - DECAY);
-        let after = before - weight;
-        let off = x - self.mean;
-        self.mean -= weight * off / after;
-        let squares = self.squares - weight * off * off * before / after;
-        let is_exact = squares >= 1e-6 * self.squares;
-        (self.squares, self.power) = (squares.max(0.0), weight);
-        is_exact
-    }
-}
 
 impl Sliding {
     /// The shortest window.
@@ -485,7 +447,8 @@ impl Sliding {
     }
 
     /// The median, the median deviation from it, and where the closest half of the values begins: they are a
-    /// run of ranks, which moves little from point to point.
+    /// run of ranks, which moves little from point to point. Between two clusters of the same size it moves
+    /// far, which is why it is found by [`steps`].
     #[inline]
     fn medians(&self) -> (f64, f64, usize) {
         let n = self.len();
@@ -495,13 +458,9 @@ impl Sliding {
         let k = n.div_ceil(2);
         let below = |rank: usize| median - self.ranked(rank);
         let above = |rank: usize| self.ranked(rank) - median;
-        let mut first = self.closest.min(n - k);
-        while first + k < n && below(first) > above(first + k) {
-            first += 1;
-        }
-        while first > 0 && above(first + k - 1) > below(first - 1) {
-            first -= 1;
-        }
+        let start = self.closest.min(n - k);
+        let first = start + steps(n - k - start, |step| below(start + step) > above(start + step + k));
+        let first = first - steps(first, |step| above(first - step + k - 1) > below(first - step - 1));
         let farthest = below(first).max(above(first + k - 1));
         let median_deviation = if n % 2 == 1 {
             farthest
@@ -546,245 +505,55 @@ impl Sliding {
             || (last == greatest && self.ranked(n - 2) == least)
             || (last == least && self.ranked(1) == greatest)
     }
-
-    /// Whether it could have come about by pushing points into a window of this length. What follows exactly
-    /// from the points is compared; running sums, which depend on the past, are of a size that they can have.
-    pub(crate) fn is_valid(&self, window: usize, scaling: Scaling) -> bool {
-        let n = self.values.len();
-        let counted = |cells: &[u16; CELLS]| cells.iter().map(|&count| usize::from(count)).sum::<usize>();
-        let is_time = |millis: i64| Timestamp::from_millis(millis).is_ok();
-        // Zero has one sign, so that the order of values is that of numbers.
-        let is_value = |x: &f64| x.abs() < LARGEST && x.to_bits() != (-0.0f64).to_bits();
-        self.window == window
-            && self.scaling == scaling
-            && n <= window
-            && self.gaps.len() == n
-            && (self.head == 0 || (n == window && self.head < n))
-            && self.values.iter().all(is_value)
-            && self.ranks.is_valid(&self.values, self.head)
-            && self.until_anew <= self.window
-            && [self.oldest, self.newest, self.origin].into_iter().all(is_time)
-            && (0..=i64::from(u32::MAX)).contains(&self.resolution)
-            && self.lengths == Lengths::new(scaling, self.resolution)
-            && (n == 0
-                || self.times_match()
-                    && self.counts_match(counted(&self.recent.in_probe), counted(&self.recent.in_reference))
-                    && self.sums_are_usable()
-                    && self.medians() == (self.median, self.median_deviation, self.closest))
-    }
-
-    /// Whether times ascend to the newest, and the parts of the window and sums of times are what they tell.
-    fn times_match(&self) -> bool {
-        let times: Vec<i64> = self.iter().map(|(time, _)| time).collect();
-        let Hour { from, to, changes, .. } = self.hour;
-        let Recent { reference, probe, .. } = self.recent;
-        let is_at = |cursor: Cursor| times.get(cursor.index).is_none_or(|&time| time == cursor.time);
-        let changed = |index: &usize| self.at(*index) != self.at(index - 1);
-        let since = times.iter().map(|time| i128::from(time - self.origin));
-        times.is_sorted_by(|a, b| a < b)
-            && times.last() == Some(&self.newest)
-            && [from, to, reference, probe].into_iter().all(is_at)
-            && (from.index <= to.index && to.index <= times.len())
-            && (reference.index <= probe.index && probe.index <= times.len())
-            && changes == (from.index + 1..to.index).filter(changed).count()
-            && self.times == since.clone().sum()
-            && self.times_squared == since.map(|time| time * time).sum()
-    }
-
-    /// Whether sums are small enough for everything that follows from them to be finite.
-    fn sums_are_usable(&self) -> bool {
-        let Moving { mean, squares, power } = self.moving;
-        let sums = [(self.sum, 1e120), (self.hour.sum, 1e120), (self.products, 1e140)];
-        let of_squares = [(self.squares, 1e240), (self.hour.squares, 1e240)];
-        let expected = DECAY.powi(self.len() as i32);
-        self.offset.abs() <= LARGEST
-            && sums.into_iter().chain(of_squares).all(|(sum, limit)| sum.is_within(limit))
-            && mean.abs() <= LARGEST
-            && (0.0..=1e240).contains(&squares)
-            // But for rounding, and for what is nearly nothing.
-            && (power - expected).abs() <= 1e-6 * expected + f64::MIN_POSITIVE
-    }
-
-    fn counts_match(&self, probe: usize, reference: usize) -> bool {
-        let mut counted = self.recent.clone();
-        (counted.in_probe, counted.in_reference) = Default::default();
-        for index in counted.reference.index..self.len() {
-            let cell = self.cell(self.at(index));
-            let cells =
-                if index < counted.probe.index { &mut counted.in_reference } else { &mut counted.in_probe };
-            cells[cell] += 1;
-        }
-        counted == self.recent && (reference, probe) == self.recent()
-    }
 }
 
-fn deviation(sum: Sum, squares: Sum, n: f64, freedom: f64) -> f64 {
-    (squares.centred(sum, sum, n).max(0.0) / freedom).sqrt()
+/// How many steps lead on, of so many at most: `leads_on` holds for the first of them and for none after.
+/// The width of what is looked at doubles, so that the next place is found at once and a far one soon.
+#[inline]
+fn steps(most: usize, leads_on: impl Fn(usize) -> bool) -> usize {
+    let (mut known, mut width) = (0, 1);
+    loop {
+        if known == most || !leads_on(known) {
+            return known;
+        }
+        // All up to here lead on; so may those up to the next.
+        known += 1;
+        let next = known + width;
+        if next > most || !leads_on(next - 1) {
+            break;
+        }
+        (known, width) = (next, 2 * width);
+    }
+    let mut end = (known + width).min(most);
+    while known < end {
+        let middle = known + (end - known) / 2;
+        if leads_on(middle) { known = middle + 1 } else { end = middle }
+    }
+    known
 }
 
-impl Statistics for Sliding {
-    #[inline]
-    fn len(&self) -> usize {
-        self.values.len()
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    #[inline]
-    fn last(&self) -> f64 {
-        self.at(self.len() - 1)
-    }
-
-    #[inline]
-    fn tail(&self) -> f64 {
-        let n = self.len();
-        if n < 3 { self.last() } else { tail_of(self.at(n - 1), self.at(n - 2), self.at(n - 3)) }
-    }
-
-    #[inline]
-    fn all(&self) -> Spread {
-        if self.is_constant() {
-            let deviation = if self.len() > 1 { 0.0 } else { f64::NAN };
-            return Spread { mean: self.last(), deviation };
+    #[test]
+    fn steps_are_counted_to_the_first_that_does_not_lead_on() {
+        for most in 0..70 {
+            for right in 0..=most {
+                assert_eq!(steps(most, |step| step < right), right, "of {most}");
+            }
         }
-        let n = self.len() as f64;
-        let deviation = deviation(self.sum, self.squares, n, n - 1.0);
-        Spread { mean: self.offset + self.sum.value() / n, deviation }
     }
 
-    #[inline]
-    fn earlier(&self) -> Option<Spread> {
-        let n = self.len();
-        if n < 2 {
-            return None;
-        }
-        if self.was_constant() {
-            return Some(Spread { mean: self.at(n - 2), deviation: 0.0 });
-        }
-        let last = self.last() - self.offset;
-        let (mut sum, mut squares) = (self.sum, self.squares);
-        sum.add(-last);
-        squares.add_product(-last, last);
-        let n = (n - 1) as f64;
-        Some(Spread { mean: self.offset + sum.value() / n, deviation: deviation(sum, squares, n, n) })
-    }
-
-    #[inline]
-    fn first_hour(&self) -> (usize, Spread) {
-        let Hour { from, to, sum, squares, changes } = self.hour;
-        let n = to.index - from.index;
-        if n < 2 {
-            let mean = if n == 1 { self.at(from.index) } else { f64::NAN };
-            return (n, Spread { mean, deviation: f64::NAN });
-        }
-        if changes == 0 {
-            return (n, Spread { mean: self.at(from.index), deviation: 0.0 });
-        }
-        let count = n as f64;
-        let deviation = deviation(sum, squares, count, count - 1.0);
-        (n, Spread { mean: self.offset + sum.value() / count, deviation })
-    }
-
-    #[inline]
-    fn moving(&self) -> Spread {
-        if self.is_constant() {
-            return Spread { mean: self.last(), deviation: 0.0 };
-        }
-        let weights = (1.0 - self.moving.power) / (1.0 - DECAY);
-        let variance = self.moving.squares / weights * bias_correction(self.moving.power);
-        Spread { mean: self.moving.mean, deviation: variance.sqrt() }
-    }
-
-    #[inline]
-    fn median(&self) -> f64 {
-        self.median
-    }
-
-    #[inline]
-    fn median_deviation(&self) -> f64 {
-        self.median_deviation
-    }
-
-    #[inline]
-    fn least(&self) -> f64 {
-        self.ranked(0)
-    }
-
-    #[inline]
-    fn greatest(&self) -> f64 {
-        self.ranked(self.len() - 1)
-    }
-
-    fn count_in_bin(&self, wanted: usize) -> usize {
-        let (least, greatest) = (self.least(), self.greatest());
-        let width = (greatest - least) / BINS as f64;
-        let below = |edge: usize| {
-            let near = least + edge as f64 * width;
-            self.ranks.count(near, |value| bin(value, least, greatest) < edge, &self.values)
-        };
-        let start = if wanted == 0 { 0 } else { below(wanted) };
-        let end = if wanted + 1 == BINS { self.len() } else { below(wanted + 1) };
-        end - start
-    }
-
-    #[inline]
-    fn line(&self) -> Option<Line> {
-        let n = self.len();
-        if n < 3 {
-            return None;
-        }
-        let (count, sum) = (n as f64, self.sum.value());
-        let (times, of_times) = (Sum::of_integer(self.times), Sum::of_integer(self.times_squared));
-        let of_times = of_times.centred(times, times, count);
-        let of_products = self.products.centred(times, self.sum, count);
-        let of_values = self.squares.centred(self.sum, self.sum, count).max(0.0);
-        let times = times.value();
-        let slope = of_products / of_times;
-        let before = self.newest - i64::from(self.gaps[self.slot(n - 1)]);
-        let points = [
-            (self.newest, self.at(n - 1)),
-            (before, self.at(n - 2)),
-            (before - i64::from(self.gaps[self.slot(n - 2)]), self.at(n - 3)),
-        ];
-        let residual = |(time, value): (i64, f64)| {
-            value - self.offset - sum / count - slope * ((time - self.origin) as f64 - times / count)
-        };
-        let [last, second, third] = points.map(residual);
-        let squares = (of_values - slope * of_products).max(0.0);
-        let deviation = if self.is_constant() { 0.0 } else { (squares / (count - 1.0)).sqrt() };
-        Some(Line { last, tail: tail_of(last, second, third), deviation })
-    }
-
-    #[inline]
-    fn recent(&self) -> (usize, usize) {
-        let Recent { reference, probe, .. } = self.recent;
-        (probe.index - reference.index, self.len() - probe.index)
-    }
-
-    /// From the coarse scale alone where that decides.
-    fn distance(&self, limit: f64) -> f64 {
-        let (reference, probe) = self.recent();
-        let (per_reference, per_probe) = (probe as i64, reference as i64);
-        let (mut of_reference, mut of_probe, mut most) = (0, 0, 0);
-        for (&in_reference, &in_probe) in self.recent.in_reference.iter().zip(&self.recent.in_probe) {
-            let next_of_reference = of_reference + i64::from(in_reference) * per_reference;
-            let next_of_probe = of_probe + i64::from(in_probe) * per_probe;
-            most = most.max(next_of_reference - of_probe).max(next_of_probe - of_reference);
-            (of_reference, of_probe) = (next_of_reference, next_of_probe);
-        }
-        // Rounding must not decide.
-        let most = most as f64 / (reference as f64 * probe as f64);
-        if most < limit - 1e-9 {
-            return most;
-        }
-        let sorted = |from: usize, to: usize| {
-            let mut values: Vec<f64> = (from..to).map(|index| self.at(index)).collect();
-            values.sort_unstable_by(f64::total_cmp);
-            values
-        };
-        let start = self.recent.probe.index;
-        distance_of_sorted(&sorted(self.recent.reference.index, start), &sorted(start, self.len()))
-    }
-
-    fn reference(&self) -> Vec<f64> {
-        (self.recent.reference.index..self.recent.probe.index).map(|index| self.at(index)).collect()
+    /// In the worst series there is, each new value moves the median from one cluster to the other.
+    #[test]
+    fn a_median_between_two_clusters_is_found_in_few_steps() {
+        let looks = std::cell::Cell::new(0);
+        let right = steps(65_535, |step| {
+            looks.set(looks.get() + 1);
+            step < 32_768
+        });
+        assert_eq!(right, 32_768);
+        assert!(looks.get() < 64, "{}", looks.get());
     }
 }

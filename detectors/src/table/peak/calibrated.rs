@@ -327,7 +327,7 @@ impl TableDetector for Calibrated {
                     assessment.p_value_among(&worth, self.matters(x.key, assessment))
                 }));
                 let verdict = |assessment: Assessment| Verdict {
-                    score: -libm::log10(assessment.p),
+                    score: 0.0 - libm::log10(assessment.p),
                     anomalous: false,
                     p_value: Some(assessment.p),
                 };

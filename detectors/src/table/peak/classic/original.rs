@@ -340,6 +340,14 @@ mod tests {
     }
 
     #[test]
+    fn a_fraction_of_a_second_has_six_digits_as_in_python() {
+        let time = |millis| peak_core::Timestamp::from_millis(millis).unwrap().local(peak_core::Tz::UTC);
+        assert_eq!(wall_clock(time(1_000)), "1970-01-01 00:00:01");
+        assert_eq!(wall_clock(time(1_500)), "1970-01-01 00:00:01.500000");
+        assert_eq!(wall_clock(time(1_007)), "1970-01-01 00:00:01.007000");
+    }
+
+    #[test]
     fn text_is_written_in_ascii_as_python_does() {
         let json = r#"{"a\u00e9\"\\\n": {"\ud83d\ude00\u007f": ["2021-08-25 00:00:00", "2021-09-01 00:00:00", 7, 1, 1, 1, 1, 1, 1.0, 90]}}"#;
         let written = exported(&imported(json).unwrap());
