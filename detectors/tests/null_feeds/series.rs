@@ -156,6 +156,17 @@ fn mad_alarms_on_what_is_beyond_its_reach() {
     assert_eq!(alarms.into_iter().filter(|alarm| *alarm).count(), 0);
 }
 
+/// Exponential noise, whose median distance above the median is 1.7 times that below: e^-(ln 2 + 3 · 1.027) of
+/// it is beyond three deviations of its own side, e^-(ln 2 + 3 · 0.713) of both.
+#[test]
+fn mad_measures_each_side_by_itself_where_it_is_asked_to() {
+    let (mut random, mad) = (Random(3), |mad: Mad| mad.with_reach(3.0).unwrap());
+    let values: Vec<f64> = (0..20 * DAY).map(|_| -random.uniform().ln()).collect();
+    for (mad, band) in [(mad(Mad::double()), 1.9..=2.7), (mad(Mad::default()), 5.1..=6.7)] {
+        alarms(mad, &values)[DAY..].iter().copied().collect::<Share>().assert_in(band, "exponential");
+    }
+}
+
 /// Twenty spikes of so many standard deviations, the noise apart, below and above the reach of six.
 #[test]
 fn mad_finds_a_spike_beyond_its_reach() {
