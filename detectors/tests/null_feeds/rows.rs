@@ -95,3 +95,20 @@ fn hashed_subspaces_alarm_as_often_as_configured_and_find_what_was_planted() {
         found.assert_in(95.0..=100.0, "found");
     }
 }
+
+/// Rows come from elsewhere for good: what was usual before is strange again after ten half-lives, not after
+/// one.
+#[test]
+fn hashed_subspaces_forget_after_half_lives() {
+    for (half_life, is_forgotten) in [(200, true), (2_000, false), (20_000, false)] {
+        let mut rows = Rows::new(5, 0.0);
+        let mut detector = RsHash::builder(WIDTH).grids(60).half_life(half_life).build().unwrap();
+        for i in 0..4_000 {
+            let row = rows.next();
+            detector.learn(&if i < 2_000 { row } else { row.map(|x| x + 8.0) });
+        }
+        let alarms: Share = (0..100).map(|_| detector.judge(&rows.next()).unwrap().anomalous).collect();
+        let band = if is_forgotten { 95.0..=100.0 } else { 0.0..=5.0 };
+        alarms.assert_in(band, &format!("after 2,000 rows, at a half-life of {half_life}"));
+    }
+}
