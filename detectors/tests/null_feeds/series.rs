@@ -130,6 +130,16 @@ fn a_shift_is_one_incident_that_ends_when_it_has_become_normal() {
     }
 }
 
+/// A spike every twenty minutes for eight days: each is told of at first, none in the end.
+#[test]
+fn what_keeps_coming_is_normal_in_the_end() {
+    let every_twenty = (3 * DAY..11 * DAY).step_by(20);
+    let alarms = alarms(SigmaEnsemble::default(), &with(Noise::White.draw(12, 11 * DAY), every_twenty, 12.0));
+    let of_days: Vec<usize> =
+        alarms.chunks(DAY).map(|day| day.iter().filter(|alarm| **alarm).count()).collect();
+    assert!(of_days[3] >= 65 && of_days[10] <= 5, "{of_days:?}");
+}
+
 /// Votes of Skyline's tests, a majority of nine of which is needed.
 #[test]
 fn skylines_rules_are_quiet_on_noise_and_find_a_spike() {
