@@ -3,7 +3,10 @@
 use super::Share;
 use super::noise::Random;
 use peak_core::Timestamp;
-use peak_detectors::{Detector, EndReason, Incidents, Mad, News, NormalRange, Point, SigmaEnsemble, Vote};
+use peak_detectors::series::Statistics;
+use peak_detectors::{
+    Ballot, Detector, EndReason, Incidents, Mad, News, NormalRange, Point, SeriesTest, SigmaEnsemble, Vote,
+};
 use std::f64::consts::TAU;
 
 const DAY: usize = 1_440;
@@ -138,6 +141,31 @@ fn what_keeps_coming_is_normal_in_the_end() {
     let of_days: Vec<usize> =
         alarms.chunks(DAY).map(|day| day.iter().filter(|alarm| **alarm).count()).collect();
     assert!(of_days[3] >= 65 && of_days[10] <= 5, "{of_days:?}");
+}
+
+/// For no series.
+struct Elsewhere;
+
+impl SeriesTest for Elsewhere {
+    fn name(&self) -> &'static str {
+        "elsewhere"
+    }
+
+    fn vote(&self, _: &dyn Statistics, x: f64) -> Ballot {
+        Ballot::at_most(self.name(), x, 0.0)
+    }
+
+    fn applies_to(&self, _: &str) -> bool {
+        false
+    }
+}
+
+#[test]
+fn tests_that_abstain_protect_nobody() {
+    let many = (0..9).fold(SigmaEnsemble::default(), |ensemble, _| ensemble.with_test(Elsewhere));
+    let values = with(Noise::White.draw(6, 9 * DAY), places(), 20.0);
+    let alarms = alarms(many, &values);
+    places().map(|place| alarms[place]).collect::<Share>().assert_in(95.0..=100.0, "found");
 }
 
 /// Votes of Skyline's tests, a majority of nine of which is needed.
