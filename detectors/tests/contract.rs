@@ -94,7 +94,7 @@ fn any_detector_per_key() {
             _ => Box::new(Mad::default()),
         }
     };
-    check(|| PerKey::new(Fleet::new(boxed), records));
+    check(|| PerKey::new(Fleet::new(boxed).with_budget(1 << 24), records));
     let row = |x: &Observation<'_>| (x.span.start(), [x.summary.records as f64, x.summary.distinct() as f64]);
     check(|| {
         PerKey::new(

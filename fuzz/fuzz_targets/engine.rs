@@ -14,7 +14,7 @@ use damage::{Edit, damaged};
 use envelope::{Section, unwrapped, wrapped};
 use fixture::{day, records, schema, table};
 use libfuzzer_sys::fuzz_target;
-use peak_core::{Grid, Live, LocalTable, Placed, Summary, Timestamp, Tz};
+use peak_core::{Grid, Live, LocalTable, Placed, Timestamp, Tz};
 use peak_detectors::{Budget, Calibrated, Classic, Engine, Peak, Phases, Resumed};
 use std::io::Cursor;
 use std::sync::LazyLock;
@@ -112,9 +112,8 @@ fn check(Resumed { mut engine, live, cursor, .. }: Resumed<Peak>, which: usize) 
         }
     }
     let keys: Vec<_> = engine.history().iter().map(|(key, _)| key.clone()).collect();
-    for key in keys.iter().take(5) {
-        let _ = engine.explain(key, day(LEARNED + 9), &Summary::new(7));
-    }
+    let explained = engine.explain(&table(day(LEARNED + 9), 7).finish(), keys.iter().take(5));
+    assert_eq!(explained.len(), keys.len().min(5));
     live.merge(twin_live).expect("its own kind");
     engine.retain(|key| key.to_string().len() % 2 == 0);
     let mut engine = engine.with_horizon(Duration::from_secs(86_400 * 3));

@@ -1,6 +1,7 @@
 //! Detectors of any kind, in boxes that can be cloned and saved.
 
 use super::detector::Detector;
+use super::footprint::Footprint;
 use super::persist::Persist;
 use peak_core::{Error, Result, snapshot};
 use serde::{Deserialize, Serialize, Serializer};
@@ -36,7 +37,8 @@ impl<D: Persist> AnyPersist for D {
     }
 }
 
-/// A detector of any kind; every [`Detector`] that can be cloned, saved and sent is one.
+/// A detector of any kind; every [`Detector`] that can be cloned, saved and sent, and knows
+/// what it takes, is one.
 ///
 /// ```
 /// use peak_core::{Key, Timestamp};
@@ -66,7 +68,7 @@ impl<D: Persist> AnyPersist for D {
 /// assert_eq!(restored.step(&spike, NonZeroUsize::MIN), fleet.step(&spike, NonZeroUsize::MIN));
 /// # Ok::<(), peak_core::Error>(())
 /// ```
-pub trait AnyDetector<X: ?Sized>: Detector<X> + AnyPersist + Send + Sync {
+pub trait AnyDetector<X: ?Sized>: Detector<X> + AnyPersist + Footprint + Send + Sync {
     /// The same detector in a box of its own.
     fn clone_box(&self) -> Box<dyn AnyDetector<X>>;
 }
@@ -74,7 +76,7 @@ pub trait AnyDetector<X: ?Sized>: Detector<X> + AnyPersist + Send + Sync {
 impl<X, D> AnyDetector<X> for D
 where
     X: ?Sized,
-    D: Detector<X> + Persist + Clone + Send + Sync + 'static,
+    D: Detector<X> + Persist + Footprint + Clone + Send + Sync + 'static,
 {
     fn clone_box(&self) -> Box<dyn AnyDetector<X>> {
         Box::new(self.clone())

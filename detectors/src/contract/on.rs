@@ -2,6 +2,7 @@
 
 use super::detector::{Detector, Told, Wanted};
 use super::explanation::Explanation;
+use super::footprint::Footprint;
 use super::persist::Persist;
 use super::verdict::{Refusal, Verdict};
 use peak_core::Result;
@@ -72,6 +73,12 @@ where
 
     fn step_told(&mut self, x: &W, wanted: &Wanted<'_>) -> Result<Told, Refusal> {
         self.detector.step_told((self.look)(x).borrow(), wanted)
+    }
+}
+
+impl<D: Footprint, F, X: ?Sized> Footprint for On<D, F, X> {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() - size_of::<D>() + self.detector.bytes()
     }
 }
 

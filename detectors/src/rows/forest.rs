@@ -24,7 +24,7 @@ pub use memory::ForestMemory;
 pub use split::Split;
 pub use threshold::{Cutoff, Threshold};
 
-use crate::contract::{Detector, Evidence, Explanation, Refusal, Verdict};
+use crate::contract::{Detector, Evidence, Explanation, Footprint, Refusal, Verdict};
 use crate::rows::random::{Random, hash, hash_text};
 use builder::Plan;
 use columns::Sample;
@@ -353,6 +353,14 @@ impl IsolationForest {
     #[must_use]
     pub fn trees(&self) -> usize {
         self.trees.len()
+    }
+}
+
+impl Footprint for IsolationForest {
+    fn bytes(&self) -> usize {
+        let nodes: usize = self.trees.iter().map(|tree| size_of_val(&tree[..])).sum();
+        let rows = size_of_val(&self.reservoir.values[..]) + size_of_val(&self.reference[..]);
+        size_of::<Self>() + nodes + rows + size_of_val(&self.scales[..]) + self.kernel.bytes()
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every member gives a p-value; [`Combination`] says how they become one.
 
 use super::combine::{cauchy, sidak};
-use crate::contract::{Detector, Evidence, Explanation, MemoryOf, Persist, Refusal, Verdict};
+use crate::contract::{Detector, Evidence, Explanation, Footprint, MemoryOf, Persist, Refusal, Verdict};
 use peak_core::{Error, Result};
 use serde::{Deserialize, Serialize, Serializer};
 use smallvec::SmallVec;
@@ -225,6 +225,13 @@ impl<X: ?Sized, D: Detector<X>> Detector<X> for Together<D> {
         };
         let evidence = std::iter::once(combined).chain(evidence).chain(told.iter().map(of_member)).collect();
         Ok(Explanation { carried_by, evidence, counterfactual: None, change })
+    }
+}
+
+impl<D: Footprint> Footprint for Together<D> {
+    fn bytes(&self) -> usize {
+        let member = |(name, detector): &(Cow<'static, str>, D)| size_of_val(name) + detector.bytes();
+        size_of::<Self>() + self.members.iter().map(member).sum::<usize>()
     }
 }
 

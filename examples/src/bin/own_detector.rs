@@ -7,8 +7,8 @@
 use anyhow::Result;
 use peak_core::{Key, Schema, Span, Summaries, Summary, Timestamp};
 use peak_detectors::{
-    AnyDetector, Detector, Engine, Evidence, Explanation, Fleet, Mad, Observation, PerKey, Persist, Point,
-    Refusal, Verdict,
+    AnyDetector, Detector, Engine, Evidence, Explanation, Fleet, Footprint, Mad, Observation, PerKey,
+    Persist, Point, Refusal, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -46,6 +46,9 @@ impl TwiceAsHigh {
         }
     }
 }
+
+/// It has nothing on the heap.
+impl Footprint for TwiceAsHigh {}
 
 impl Persist for TwiceAsHigh {
     type Memory = Self;

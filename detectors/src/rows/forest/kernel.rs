@@ -47,6 +47,15 @@ impl Kernel {
         }
     }
 
+    /// The bytes on the heap.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Kernel::Padded(singles, trees) => singles.bytes() + size_of_val(&trees[..]),
+            Kernel::Pairs(singles, trees) => singles.bytes() + size_of_val(&trees[..]),
+            Kernel::Walked(trees) => trees.iter().map(|tree| size_of_val(&tree[..])).sum(),
+        }
+    }
+
     /// Per row of the tile, the sum of its path lengths over all trees.
     pub(super) fn paths(&self, tile: &Tile, level: Level) -> [f32; ROWS] {
         let mut sums = [0.0; ROWS];

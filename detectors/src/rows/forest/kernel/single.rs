@@ -27,6 +27,12 @@ pub(in crate::rows::forest) struct Pair {
 /// How many trees a row goes down together: while the memory of one is waited for, others go on.
 const TOGETHER: usize = 128;
 
+impl<S> Singles<S> {
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&self.splits[..]) + size_of_val(&self.paths[..])
+    }
+}
+
 impl Singles<Plain> {
     pub(super) fn new(trees: &[Padded]) -> Self {
         let split = |tree: &Padded, place| (tree.thresholds[place], tree.columns[place] / ROWS as u32);

@@ -98,7 +98,7 @@ impl Run {
 
 /// What the predictions of a window share: the effects of its phase, the pool's dispersions, and what has
 /// passed since the last window.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scene {
     effects: [Effect; 2],
     dispersions: [f64; 2],
@@ -317,7 +317,7 @@ impl Pool {
                 if summary.records > 0 {
                     known.seen = known.seen.max(span.end());
                 }
-                known.learn(assessment, &season.level, self, take);
+                known.learn(assessment, &season, self, take);
                 None
             }
             _ if summary.records == 0 => None,
@@ -463,12 +463,14 @@ impl Known {
         self.counts[i].predict(scene.effects[i], scene.dispersions[i], &scene.elapsed)
     }
 
-    fn learn(&mut self, assessment: &Assessment, scene: &Scene, pool: &mut Pool, take: Take) {
-        let elapsed = &scene.elapsed;
+    fn learn(&mut self, assessment: &Assessment, season: &Season, pool: &mut Pool, take: Take) {
+        let elapsed = &season.level.elapsed;
+        // As a rule a level moves from where the key was measured.
+        let is_measured = season.own == season.level && !assessment.reading.is_estimate();
         for i in [VOLUME, VARIETY] {
             let Some(Model::Count(_, measured)) = &assessment.models[i] else { continue };
             let actual = assessment.reading.counts[i];
-            let prediction = self.predict(i, scene);
+            let prediction = if is_measured { *measured } else { self.predict(i, &season.level) };
             if take.counts && measured.mean >= NOTHING {
                 let moment = Count::moment(actual, measured);
                 pool.dispersions[i].add(moment);

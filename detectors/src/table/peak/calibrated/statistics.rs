@@ -38,7 +38,7 @@ impl Reading {
     /// what was estimated.
     pub(super) fn allow_for_error(&self, model: Model) -> Model {
         match model {
-            _ if self.error <= 0.0 => model,
+            _ if !self.is_estimate() => model,
             Model::Count(VARIETY, prediction) => {
                 Model::Count(VARIETY, prediction.wider(self.error * self.error))
             }
@@ -59,6 +59,11 @@ impl Reading {
             return tails;
         }
         Tails { high: model.tails((self.counts[CONCENTRATION] - self.surplus).max(1.0)).high, ..tails }
+    }
+
+    /// Whether samples were estimated, not counted.
+    pub(super) fn is_estimate(&self) -> bool {
+        self.error > 0.0
     }
 
     /// Whether records were counted, but no samples.
