@@ -192,6 +192,19 @@ proptest! {
     }
 }
 
+/// The law above on a feed of which the p-values are known to be asked for: from 130 records on, instead of
+/// about 100, each is stranger than the one before.
+#[test]
+fn each_larger_count_is_stranger() {
+    let peak = learned(Budget::default(), &quiet(40));
+    let p_value = |records| judge(&peak, 40, (records, 1)).unwrap().p_value.unwrap();
+    let upwards: Vec<f64> = (130..400).step_by(10).map(p_value).collect();
+    assert!(upwards.is_sorted_by(|a, b| a > b), "{upwards:?}");
+    let downwards: Vec<f64> = (0..15).map(|fives| p_value(70 - 5 * fives)).collect();
+    assert!(downwards.is_sorted_by(|a, b| a > b), "{downwards:?}");
+    assert!(upwards[0] > 1e-6 && upwards[26] < 1e-9 && downwards[14] < 1e-9, "{upwards:?} {downwards:?}");
+}
+
 #[test]
 fn an_explanation_says_what_would_have_been_quiet() {
     let peak = learned(Budget::default(), &quiet(40));

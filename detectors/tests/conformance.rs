@@ -5,49 +5,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod noise;
+
 use ndarray::Array2;
+use noise::Random;
 use peak_core::{Baseline, Key, Span, Summary, Timestamp};
 use peak_detectors::{
     Budget, Calibrated, Detector, IsolationForest, Observation, Peak, Point, RsHash, SigmaEnsemble,
     TableDetector, TableWindow,
 };
-use std::f64::consts::TAU;
 
 const LEAST: f64 = 0.3;
 const MOST: f64 = 2.0;
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (((x ^ (x >> 31)) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-    }
-
-    fn normal(&mut self) -> f64 {
-        (-2.0 * self.uniform().ln()).sqrt() * (TAU * self.uniform()).cos()
-    }
-
-    /// Student's t with three degrees of freedom.
-    fn heavy(&mut self) -> f64 {
-        let squares: f64 = (0..3).map(|_| self.normal().powi(2)).sum();
-        self.normal() / (squares / 3.0).sqrt()
-    }
-
-    fn poisson(&mut self, mean: f64) -> f64 {
-        if mean > 50.0 {
-            return (mean + mean.sqrt() * self.normal()).round().max(0.0);
-        }
-        let (limit, mut product, mut count) = ((-mean).exp(), self.uniform(), 0.0);
-        while product > limit {
-            product *= self.uniform();
-            count += 1.0;
-        }
-        count
-    }
+/// Student's t with three degrees of freedom.
+fn heavy(random: &mut Random) -> f64 {
+    let squares: f64 = (0..3).map(|_| random.normal().powi(2)).sum();
+    random.normal() / (squares / 3.0).sqrt()
 }
 
 /// Kinds of noise.
@@ -77,7 +51,7 @@ impl Noise {
         std::iter::repeat_with(move || match self {
             Uniform => random.uniform(),
             Normal => random.normal(),
-            Heavy => random.heavy(),
+            Heavy => heavy(&mut random),
             LogNormal => random.normal().exp(),
             Autoregressive => {
                 before = 0.9 * before + random.normal();

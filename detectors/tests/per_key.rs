@@ -117,6 +117,22 @@ proptest! {
     }
 }
 
+#[test]
+fn a_fleet_forgets_the_keys_of_which_nothing_was_seen_since() {
+    let mut fleet = Fleet::new(|_| Growing::default()).with_budget(1_000);
+    let key = |i: usize| Key::new([i.to_string()]);
+    for i in 0..5 {
+        fleet.step(
+            &[(key(i), Point::new(minute(i), 1.0)), (key(i), Point::new(minute(0), 1.0))],
+            NonZeroUsize::MIN,
+        );
+    }
+    // What was seen at the horizon was not seen since.
+    fleet.forget_before(minute(2));
+    assert_eq!(fleet.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(), [key(3), key(4)]);
+    assert_eq!((fleet.bytes(), fleet.evicted()), (4, 0));
+}
+
 /// Windows of ten hosts, a minute each; a spike at one of them.
 fn windows(minutes: usize) -> Vec<Summaries> {
     let schema = Arc::new(Schema::builder().time("time").dimensions(["host"]).build().unwrap());

@@ -370,6 +370,42 @@ mod tests {
         assert_eq!(told("!.?.", 5.0), ["opened 0", "closed 3 recovered"]);
     }
 
+    #[test]
+    fn most_of_the_points_since_tell_whether_it_recovered() {
+        for (within, of, reason) in [
+            (0, 3, EndReason::Adapted),
+            (1, 3, EndReason::Adapted),
+            (2, 3, EndReason::Recovered),
+            (2, 4, EndReason::Adapted),
+            (3, 4, EndReason::Recovered),
+        ] {
+            let quiet = Duration::from_secs(60 * of as u64);
+            let mut incidents = Incidents::default().with_close_after(quiet).unwrap();
+            incidents.observe(&at(0, 50.0), verdict(true), Some(NORMAL));
+            let value = |i: i64| if i <= within { 5.0 } else { 50.0 };
+            let news =
+                (1..=of).flat_map(|i| incidents.observe(&at(i, value(i)), verdict(false), Some(NORMAL)));
+            let closed: Vec<Option<EndReason>> =
+                news.map(|news| {
+                    if let News::Closed(incident) = news { incident.end.map(|end| end.1) } else { None }
+                })
+                .collect();
+            assert_eq!(closed, [Some(reason)], "{within} of {of}");
+        }
+    }
+
+    #[test]
+    fn the_strangest_point_has_the_highest_score() {
+        let mut incidents = Incidents::default();
+        for (i, score) in [5.0, 9.0, 7.0].into_iter().enumerate() {
+            let verdict = Verdict { score, anomalous: true, p_value: None };
+            incidents.observe(&at(i as i64, i as f64), Ok(verdict), None);
+        }
+        let Incident { start, strangest, score, last, anomalous, .. } = *incidents.open().unwrap();
+        assert_eq!((start, strangest, last), (at(0, 0.0), at(1, 1.0), at(2, 2.0)));
+        assert_eq!((score, anomalous), (9.0, 3));
+    }
+
     /// As many points, at whatever resolution.
     #[test]
     fn incidents_are_as_long_as_the_series_is_slow() {

@@ -221,7 +221,10 @@ fn the_spans_of_findings_are_those_of_their_windows() {
     let feed = spike();
     let windows: Vec<Span> = tables(&feed, &seconds(0..20)).iter().map(LocalTable::span).collect();
     let steps = Engine::new(either(true, &feed)).run(&feed, &seconds(0..20)).unwrap();
-    assert!(
-        steps.iter().zip(windows).all(|(step, window)| step.found.iter().all(|found| found.span == window))
-    );
+    let mut told = 0;
+    for (step, window) in steps.iter().zip(windows) {
+        told += step.found.len();
+        assert!(step.found.iter().all(|found| found.span == window), "{step:?}");
+    }
+    assert!(told > 0);
 }

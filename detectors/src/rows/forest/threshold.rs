@@ -116,4 +116,11 @@ mod tests {
         let cutoff = Threshold::Auto.among(&scores);
         assert!(cutoff.exceeding == 1 && cutoff.score > 0.54, "{cutoff:?}");
     }
+
+    #[test]
+    fn a_row_that_is_as_hard_to_isolate_as_any_is_not_outside() {
+        let scores: Vec<f64> = (0..100).map(|i| 0.3 + f64::from(i) / 10_000.0).chain([0.45, 0.6]).collect();
+        let cutoff = Threshold::Auto.among(&scores);
+        assert_eq!((cutoff.score, cutoff.exceeding), (0.5, 1));
+    }
 }

@@ -29,3 +29,24 @@ pub(super) fn decide(ballots: &[Ballot]) -> bool {
     let against = ballots.iter().filter(|ballot| ballot.vote == Vote::No).count();
     against + CONSENSUS <= 9
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ballot::Abstention;
+    use super::*;
+
+    #[test]
+    fn an_abstention_counts_as_a_yes() {
+        let ballots = |no: usize, abstain: usize| {
+            let vote = |i: usize| match i {
+                _ if i < no => Ballot::at_most("no", 0.0, 1.0),
+                _ if i < no + abstain => Ballot::abstain("abstains", Abstention::TooFewPoints),
+                _ => Ballot::at_most("yes", 2.0, 1.0),
+            };
+            (0..9).map(vote).collect::<Vec<_>>()
+        };
+        for abstain in 0..=5 {
+            assert!(decide(&ballots(3, abstain)) && !decide(&ballots(4, abstain)), "{abstain}");
+        }
+    }
+}
