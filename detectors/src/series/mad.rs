@@ -15,7 +15,7 @@ use super::point::Point;
 use super::range::NormalRange;
 use super::window::{Scaling, Sliding, Statistics};
 use crate::contract::{
-    Counterfactual, Detector, Evidence, Explanation, Footprint, Persist, Refusal, Verdict,
+    Counterfactual, Detector, Evidence, Explanation, Footprint, Persist, Refusal, Told, Verdict, Wanted,
 };
 use peak_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -228,6 +228,13 @@ impl Detector<Point> for Mad {
     fn step(&mut self, x: &Point) -> Result<Verdict, Refusal> {
         self.feed.take(x, &self.rules)?;
         self.measure().map(|bounds| self.verdict(bounds))
+    }
+
+    /// What was just learned can still be explained, so that no window is copied to judge.
+    fn step_told(&mut self, x: &Point, wanted: &Wanted<'_>) -> Result<Told, Refusal> {
+        let verdict = self.step(x)?;
+        let explanation = wanted(&verdict).then(|| self.explain(x));
+        Ok(Told::new(verdict, explanation))
     }
 
     /// The newest point, which was learned already, is explained as it was judged: the window holds it.

@@ -52,7 +52,7 @@ use super::feed::{Duplicates, Feed, FeedRules, Kind, Seasonality};
 use super::point::Point;
 use super::range::NormalRange;
 use super::window::{Batch, Scaling, Sliding, Statistics};
-use crate::contract::{Detector, Explanation, Footprint, Persist, Refusal, Verdict};
+use crate::contract::{Detector, Explanation, Footprint, Persist, Refusal, Told, Verdict, Wanted};
 use peak_core::{Error, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -480,6 +480,13 @@ impl Detector<Point> for SigmaEnsemble {
     fn step(&mut self, x: &Point) -> Result<Verdict, Refusal> {
         self.take(x)?;
         self.judge_newest()
+    }
+
+    /// What was just learned can still be explained, so that no window is copied to judge.
+    fn step_told(&mut self, x: &Point, wanted: &Wanted<'_>) -> Result<Told, Refusal> {
+        let verdict = self.step(x)?;
+        let explanation = wanted(&verdict).then(|| self.explain(x));
+        Ok(Told::new(verdict, explanation))
     }
 
     /// The newest point, which was learned already, is explained as it was judged. Another second point at

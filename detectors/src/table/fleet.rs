@@ -396,6 +396,7 @@ fn visit_all<M: Send, R: Send>(
 #[derive(Deserialize)]
 #[serde(bound = "D: Persist")]
 pub struct FleetMemory<D: Persist> {
+    #[serde(rename = "kind")]
     _kind: KindOf<D>,
     members: Vec<(Key, Timestamp, D::Memory)>,
 }

@@ -3,7 +3,9 @@
 //! Every member gives a p-value; [`Combination`] says how they become one.
 
 use super::combine::{cauchy, sidak};
-use crate::contract::{Detector, Evidence, Explanation, Footprint, MemoryOf, Persist, Refusal, Verdict};
+use crate::contract::{
+    Detector, Evidence, Explanation, Footprint, KindOf, MemoryOf, Persist, Refusal, Verdict,
+};
 use peak_core::{Error, Result};
 use serde::{Deserialize, Serialize, Serializer};
 use smallvec::SmallVec;
@@ -236,17 +238,19 @@ impl<D: Footprint> Footprint for Together<D> {
 }
 
 /// What the members of a [`Together`] have learned.
-#[derive(Debug, Clone, Deserialize)]
-pub struct TogetherMemory<M> {
-    kind: String,
-    members: Vec<(String, M)>,
+#[derive(Deserialize)]
+#[serde(bound = "D: Persist")]
+pub struct TogetherMemory<D: Persist> {
+    #[serde(rename = "kind")]
+    _kind: KindOf<D>,
+    members: Vec<(String, D::Memory)>,
 }
 
 /// The same, borrowed.
 #[derive(Serialize)]
+#[serde(bound = "D: Persist")]
 struct Stored<'a, D: Persist> {
-    kind: &'static str,
-    #[serde(bound = "")]
+    kind: KindOf<D>,
     members: StoredMembers<'a, D>,
 }
 
@@ -259,21 +263,24 @@ impl<D: Persist> Serialize for StoredMembers<'_, D> {
 }
 
 impl<D: Persist + Clone> Persist for Together<D> {
-    type Memory = TogetherMemory<D::Memory>;
+    type Memory = TogetherMemory<D>;
     const KIND: &'static str = "together";
     const VERSION: u16 = 1 << 8 | D::VERSION;
 
     fn memory(&self) -> impl Serialize {
-        Stored { kind: D::KIND, members: StoredMembers(&self.members) }
+        Stored { kind: KindOf::new(), members: StoredMembers(&self.members) }
     }
 
-    /// The members must be of the same kind, names and order; the rate and the combination may differ.
+    /// The members must have the same names, in the same order; the rate and the combination may differ.
     fn restore(&mut self, memory: Self::Memory) -> Result<()> {
-        let names = memory.members.iter().map(|(name, _)| name.as_str());
-        if memory.kind != D::KIND || !names.eq(self.members.iter().map(|(name, _)| &**name)) {
-            let rule = "must be of these members, in their order";
-            let found: Vec<&str> = memory.members.iter().map(|(name, _)| name.as_str()).collect();
-            return Err(Error::invalid("memory", rule, format_args!("{} {}", memory.kind, found.join(", "))));
+        let names = || memory.members.iter().map(|(name, _)| name.as_str());
+        if !names().eq(self.members.iter().map(|(name, _)| &**name)) {
+            let found: Vec<&str> = names().collect();
+            return Err(Error::invalid(
+                "memory",
+                "must be of these members, in their order",
+                found.join(", "),
+            ));
         }
         // Either all are restored or none.
         let mut restored = self.members.clone();
